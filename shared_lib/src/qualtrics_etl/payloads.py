@@ -1,0 +1,89 @@
+"""Where things of a run lie in the data bucket, and the request bodies that are sent again byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+
+from qualtrics_etl.errors import PermanentError
+from qualtrics_etl.ports import ObjectStore
+
+BATCH_DIGITS = 5
+RUN_HASH_DIGITS = 12
+
+
+def batch_name(number: int) -> str:
+    """Return the batch id of a number: five digits, so that a listing is in order."""
+    return f"{number:0{BATCH_DIGITS}}"
+
+
+def batches_prefix(place: str) -> str:
+    """Return where batches lie; `place` is `<run>/<service>`."""
+    return f"payloads/{place}/batches"
+
+
+def manifest_key(place: str) -> str:
+    """Return where it is written what a file was cut into; `place` is `<run>/<service>`."""
+    return f"payloads/{place}/manifest.json"
+
+
+def reject_key(place: str, batch: str) -> str:
+    """Return where the rows of a batch that can't go on are kept; `place` is `<run>/<service>`."""
+    return f"rejects/{place}/{batch}.csv"
+
+
+def half_key(run: str, service: str, batch: str) -> str:
+    """Return where the rows of a derived batch lie that a service made of one too large for it."""
+    return f"payloads/{run}/{service}/halves/{batch}"
+
+
+def sighting_key(service: str, digest: str) -> str:
+    """Return the mark that a file, as it was seen at the client's, was taken."""
+    return f"files/seen/{service}/{digest}"
+
+
+def content_key(sha256: str) -> str:
+    """Return the mark that a content was taken."""
+    return f"files/{sha256}"
+
+
+def content_run(workflow: str, sha256: str) -> str:
+    """Return the id of the run that a content begins: made from the input, so that the same content is the same run."""
+    return f"{workflow}-{sha256[:RUN_HASH_DIGITS]}"
+
+
+def put_request(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> tuple[str, str]:
+    """Store the exact body of a request; return its key and SHA-256.
+
+    The key carries the hash, so that two workers that build different bodies don't overwrite each other's: the one
+    whose intent is recorded wins. It lies under `payloads/`, since it may hold personal data and must expire.
+    """
+    digest = hashlib.sha256(body).hexdigest()
+    key = f"payloads/{run}/{service}/requests/{batch}-{digest[:16]}"
+    objects.put(key, body)
+    return key, digest
+
+
+def put_rejects(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> str:
+    """Store the rows that a request leaves out, beside it and under its rules; return the key."""
+    return put_request(objects, run, service, f"{batch}-rejects", body)[0]
+
+
+def publish_rejects(objects: ObjectStore, kept_at: str, place: str, batch: str) -> None:
+    """Copy the rejects of what was done to where they are looked for; `place` is `<run>/<service>`."""
+    if found := objects.get(kept_at):
+        objects.put(reject_key(place, batch), found.body)
+
+
+def get_request(objects: ObjectStore, key: str, sha256: str) -> bytes:
+    """Read a request body back.
+
+    Raises:
+        PermanentError: It has expired, or was changed.
+    """
+    found = objects.get(key)
+    if found is None or hashlib.sha256(found.body).hexdigest() != sha256:
+        raise PermanentError(
+            f"The stored request {key} is {'gone' if found is None else 'not what was recorded'}.",
+            remedy="It expires with the run's personal data; send the client's file again as a new run.",
+        )
+    return found.body

@@ -1,0 +1,324 @@
+"""The workflow: which services run, in which order, with which settings; read from `workflow.yml` and checked.
+
+Checked means: whatever passes here can work. Each error names the line and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from qualtrics_etl.catalogue import KINDS, LEVEL_OF_FACT, Kind, Level
+from qualtrics_etl.errors import WorkflowError
+from qualtrics_etl.messages import Fact
+from qualtrics_etl.settings import Settings, problem
+from qualtrics_etl.yaml_lines import YamlFile, read_yaml
+
+WORKFLOW_FILE = "workflow.yml"
+MAX_FUNCTION_SECONDS = 300
+"""Longest function time-out: six times this is the queue's visibility time-out, which an on-call engineer waits for."""
+VISIBILITY_FACTOR = 6
+"""Visibility time-out in function time-outs. Source: AWS Lambda developer guide, using Lambda with Amazon SQS."""
+
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)]
+WorkflowName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=3, max_length=20)]
+Schedule = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\([^()]+\)$")]
+
+
+class Service(Settings):
+    """One service: a queue, a dead-letter queue, a function, a folder; and the step it runs.
+
+    Attributes:
+        kind: Which step of the catalogue.
+        timeout_seconds: The function's time-out.
+        memory_mb: The function's memory.
+        concurrency: `serial` (strictly one after the other, in order), `unbounded`, or at most so many at once.
+        batch_size: Messages one invocation gets.
+        max_receive_count: Tries before a message goes to the dead-letter queue.
+        schedule: When to look for input: `rate(...)` or `cron(...)`, UTC; for the first service of a chain.
+        settings: The step's own settings; `config/<stage>.yml` may override each.
+    """
+
+    kind: str
+    timeout_seconds: Annotated[int, Field(ge=1, le=MAX_FUNCTION_SECONDS)]
+    memory_mb: Annotated[int, Field(ge=128, le=10240)]
+    concurrency: Literal["serial", "unbounded"] | Annotated[int, Field(ge=2, le=1000)]
+    batch_size: Annotated[int, Field(ge=1, le=10)]
+    max_receive_count: Annotated[int, Field(ge=2, le=1000)]
+    schedule: Schedule | None = None
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def step(self) -> Kind:
+        """The kind of step it runs."""
+        return KINDS[self.kind]
+
+    @property
+    def serial(self) -> bool:
+        """Whether its queue is FIFO with one message at a time."""
+        return self.concurrency == "serial"
+
+    @property
+    def visibility_seconds(self) -> int:
+        """Visibility time-out of its queue."""
+        return max(30, VISIBILITY_FACTOR * self.timeout_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A checked workflow.
+
+    Attributes:
+        name: The client repository's slug.
+        chains: Services in order, by chain name; chains that begin alike and part later make a branch.
+        services: By name, in the order of the chains.
+    """
+
+    name: str
+    chains: Mapping[str, tuple[str, ...]]
+    services: Mapping[str, Service]
+    _next: Mapping[str, tuple[str, ...]] = field(repr=False)
+
+    def next_of(self, service: str) -> tuple[str, ...]:
+        """Return the services that follow, in the order of the chains."""
+        return self._next[service]
+
+    def starts(self) -> tuple[str, ...]:
+        """Return the services that begin a chain."""
+        return tuple(dict.fromkeys(chain[0] for chain in self.chains.values()))
+
+    def level_of(self, service: str) -> Level:
+        """Return whether a message of this service stands for a run or a batch."""
+        return self.services[service].step.level
+
+    def fan_ins_behind(self, service: str) -> tuple[str, ...]:
+        """Return the run-level services that wait for all batches of this batch-level one, directly or further on."""
+        found: dict[str, None] = {}
+        for following in self.next_of(service):
+            if self.level_of(following) is Level.RUN:
+                found[following] = None
+            else:
+                found.update(dict.fromkeys(self.fan_ins_behind(following)))
+        return tuple(found)
+
+
+def read_workflow(root: Path) -> Workflow:
+    """Read and check `workflow.yml` of a generated repository.
+
+    Raises:
+        WorkflowError: The first thing that can't work, with its line and the remedy.
+        ConfigurationError: There is no such file, or it is not YAML.
+    """
+    return check_workflow(read_yaml(root / WORKFLOW_FILE))
+
+
+def check_workflow(file: YamlFile) -> Workflow:
+    """Turn the content of a workflow.yml into a workflow.
+
+    Raises:
+        WorkflowError: All that is wrong with it, one a line.
+    """
+    problems = list(_shape_problems(file))
+    if not problems:
+        problems = list(_content_problems(file))
+    if problems:
+        raise _together(problems)
+    chains = {name: tuple(services) for name, services in file.data["chains"].items()}
+    order = dict.fromkeys(service for chain in chains.values() for service in chain)
+    return Workflow(
+        name=file.data["name"],
+        chains=chains,
+        services={name: Service.model_validate(file.data["services"][name]) for name in order},
+        _next={name: tuple(dict.fromkeys(_followers(chains, name))) for name in order},
+    )
+
+
+def _together(problems: list[WorkflowError]) -> WorkflowError:
+    if len(problems) == 1:
+        return problems[0]
+    rest = "\n".join(str(error) for error in problems[1:])
+    first = problems[0]
+    return WorkflowError(first.what, remedy=f"{first.remedy}\n{rest}", line=first.line)
+
+
+def _followers(chains: Mapping[str, tuple[str, ...]], service: str) -> Iterator[str]:
+    for chain in chains.values():
+        for here, following in pairwise(chain):
+            if here == service:
+                yield following
+
+
+class _Names(Settings):
+    """The outer shape of a workflow.yml."""
+
+    name: WorkflowName
+    chains: Annotated[dict[str, Annotated[list[ServiceName], Field(min_length=1)]], Field(min_length=1)]
+    services: Annotated[dict[ServiceName, dict[str, Any]], Field(min_length=1)]
+
+
+def _shape_problems(file: YamlFile) -> Iterator[WorkflowError]:
+    yield from _model_problems(file, _Names, file.data if file.data is not None else {}, ())
+    if not isinstance(file.data, dict):
+        return
+    services = file.data.get("services")
+    for name, service in (services if isinstance(services, dict) else {}).items():
+        yield from _model_problems(file, Service, service, ("services", str(name)))
+
+
+def _model_problems(
+    file: YamlFile, model: type[Settings], data: object, path: tuple[str, ...]
+) -> Iterator[WorkflowError]:
+    try:
+        model.model_validate(data)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False, include_context=False):
+            # pydantic names the branch of a union last; the line is that of the key before it.
+            location = (*path, *(part for part in error["loc"] if part != "[key]"))
+            what = problem({**error, "loc": location})
+            yield WorkflowError(f"{what}.", remedy=_remedy(location), line=file.line_of(*location))
+
+
+def _remedy(location: tuple[str | int, ...]) -> str:
+    last = next((str(part) for part in reversed(location) if str(part) in Service.model_fields), "")
+    return {
+        "timeout_seconds": f"Give 1 to {MAX_FUNCTION_SECONDS} seconds; longer work goes on in another invocation.",
+        "memory_mb": "Give 128 to 10240.",
+        "concurrency": "Give `serial`, `unbounded` or a number from 2 to 1000.",
+        "batch_size": "Give 1 to 10.",
+        "max_receive_count": "Give 2 to 1000; 5 is usual.",
+        "schedule": "Give `rate(15 minutes)` or `cron(0 6 * * ? *)`.",
+        "kind": f"Known kinds: {', '.join(sorted(KINDS))}.",
+    }.get(last, "See the comments in workflow.yml, or a freshly generated repository.")
+
+
+def _content_problems(file: YamlFile) -> Iterator[WorkflowError]:
+    services, chains = file.data["services"], file.data["chains"]
+    for name, service in services.items():
+        yield from _service_problems(file, name, service)
+    for chain_name, chain in chains.items():
+        for index, name in enumerate(chain):
+            if name not in services:
+                yield WorkflowError(
+                    f"chain `{chain_name}` names `{name}`, which is not among `services`.",
+                    remedy=f"Add `{name}:` to `services`, or take it out of the chain.",
+                    line=file.line_of("chains", chain_name, index),
+                )
+    used = {name for chain in chains.values() for name in chain}
+    for name in services:
+        if name not in used:
+            yield WorkflowError(
+                f"service `{name}` stands in no chain, so nothing ever reaches it.",
+                remedy="Put it into a chain, or delete it and its folder.",
+                line=file.line_of("services", name),
+            )
+    if used <= services.keys() and all(services[name]["kind"] in KINDS for name in used):
+        yield from _order_problems(file)
+
+
+def _service_problems(file: YamlFile, name: str, service: Mapping[str, Any]) -> Iterator[WorkflowError]:
+    if service["kind"] not in KINDS:
+        yield WorkflowError(
+            f"service `{name}` is of kind `{service['kind']}`, which this library does not have.",
+            remedy=f"Known kinds: {', '.join(sorted(KINDS))}.",
+            line=file.line_of("services", name, "kind"),
+        )
+    if service["concurrency"] == "serial" and service["batch_size"] != 1:
+        yield WorkflowError(
+            f"service `{name}` is serial and takes {service['batch_size']} messages at once.",
+            remedy="Write `batch_size: 1`: a serial service works on one message at a time.",
+            line=file.line_of("services", name, "batch_size"),
+        )
+
+
+def _order_problems(file: YamlFile) -> Iterator[WorkflowError]:
+    chains = {name: tuple(chain) for name, chain in file.data["chains"].items()}
+    cycle = _cycle(chains)
+    if cycle:
+        yield WorkflowError(
+            f"the chains go round in a circle: {' -> '.join(cycle)}.",
+            remedy="A service can't follow itself; give the second one a name of its own.",
+            line=file.line_of("chains"),
+        )
+        return
+    for chain_name, chain in chains.items():
+        yield from _chain_problems(file, chain_name, chain)
+    yield from _join_problems(file, chains)
+
+
+def _cycle(chains: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return the services of a circle, its first again at the end; empty when there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for following in _followers(chains, name):
+            if found := visit(following, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for chain in chains.values() if (found := visit(chain[0], []))), [])
+
+
+def _chain_problems(file: YamlFile, chain_name: str, chain: tuple[str, ...]) -> Iterator[WorkflowError]:
+    services = file.data["services"]
+    known: set[type[Fact]] = set()
+    for index, name in enumerate(chain):
+        kind = KINDS[services[name]["kind"]]
+        line = file.line_of("chains", chain_name, index)
+        if index == 0 and kind.starts_on is None:
+            starters = ", ".join(sorted(k.name for k in KINDS.values() if k.starts_on))
+            yield WorkflowError(
+                f"chain `{chain_name}` begins with `{name}`, which nothing starts.",
+                remedy=f"Begin it with a service of one of these kinds: {starters}.",
+                line=line,
+            )
+        if index > 0 and kind.starts_on is not None:
+            yield WorkflowError(
+                f"`{name}` takes input in, and stands behind `{chain[index - 1]}`.",
+                remedy=f"Move it to the beginning of a chain; `{kind.name}` starts a run.",
+                line=line,
+            )
+        if services[name].get("schedule") and index > 0:
+            yield WorkflowError(
+                f"`{name}` has a `schedule`, but does not begin a chain.",
+                remedy="Delete its `schedule`: the service before it decides when it runs.",
+                line=file.line_of("services", name, "schedule"),
+            )
+        if kind.level is Level.RUN:
+            # At a fan-in, what was true of one batch stays behind.
+            known = {fact for fact in known if LEVEL_OF_FACT.get(fact) is not Level.BATCH}
+        for fact in kind.takes:
+            if fact not in known:
+                givers = ", ".join(sorted(k.name for k in KINDS.values() if k.gives is fact))
+                yield WorkflowError(
+                    f"`{name}` needs {fact.__name__}, and no service before it in chain `{chain_name}` gives that.",
+                    remedy=f"Put a service of kind {givers} before it.",
+                    line=line,
+                )
+        known.add(kind.gives)
+
+
+def _join_problems(file: YamlFile, chains: Mapping[str, tuple[str, ...]]) -> Iterator[WorkflowError]:
+    """Two ways to one service within a run: the second message would look like a copy of the first, and be dropped."""
+    before: dict[str, dict[str, set[str]]] = {}
+    for chain in chains.values():
+        for here, following in pairwise(chain):
+            before.setdefault(following, {}).setdefault(here, set()).add(chain[0])
+    for name, givers in before.items():
+        starts = [start for each in givers.values() for start in each]
+        if len(starts) != len(set(starts)):
+            chain_name, index = next((c, chain.index(name)) for c, chain in chains.items() if name in chain)
+            yield WorkflowError(
+                f"`{name}` follows {' and '.join(f'`{giver}`' for giver in sorted(givers))} in the same run.",
+                remedy="Give the second one a service of its own, with another name.",
+                line=file.line_of("chains", chain_name, index),
+            )
