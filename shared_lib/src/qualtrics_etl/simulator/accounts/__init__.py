@@ -1,0 +1,1 @@
+"""Who calls: users, API tokens, OAuth clients."""

@@ -1,0 +1,1 @@
+"""Directories: where contacts live, and by what they are told apart."""

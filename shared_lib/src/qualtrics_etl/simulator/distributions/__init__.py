@@ -1,0 +1,1 @@
+"""E-mail distributions, reminders and thank-yous: who is mailed, when, how often."""

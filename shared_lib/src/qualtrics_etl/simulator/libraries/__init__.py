@@ -1,0 +1,1 @@
+"""Libraries and the messages in them."""

@@ -1,0 +1,1 @@
+"""Mailing lists: whom a distribution goes to."""

@@ -1,0 +1,1 @@
+"""Surveys, as far as a distribution needs them."""
