@@ -1,0 +1,62 @@
+"""Secrets in SSM parameters, encrypted, kept for a while so that not every message asks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from qualtrics_etl.aws.clients import ssm_client
+from qualtrics_etl.aws.failures import aws_failures
+from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.ports import Secrets
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+KEEP_SECONDS = 300
+"""How long a value is used before SSM is asked again: a secret set anew reaches warm functions within this time."""
+
+
+class SsmSecrets(Secrets):
+    """The secrets of one stage.
+
+    Args:
+        prefix: `/{slug}/{stage}`; secret `name` is the parameter `{prefix}/{name}`.
+        client: Another client than the process's own, for tests.
+        elapsed: Seconds since some moment, never going back.
+    """
+
+    def __init__(
+        self, prefix: str, client: SSMClient | None = None, *, elapsed: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._prefix = prefix.rstrip("/")
+        self._given = client
+        self._elapsed = elapsed
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[float, str]] = {}
+
+    @override
+    def get(self, name: str) -> str:
+        with self._lock:
+            now = self._elapsed()
+            asked_at, value = self._kept.get(name, (0.0, ""))
+            if not value or now - asked_at >= KEEP_SECONDS:
+                value = self._ask(name)
+                self._kept[name] = (now, value)
+            return value
+
+    def _ask(self, name: str) -> str:
+        parameter = f"{self._prefix}/{name}"
+        client = self._given or ssm_client()
+        with aws_failures(f"Reading the parameter {parameter}"):
+            try:
+                return client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
+            except client.exceptions.ParameterNotFound as exc:
+                raise ConfigurationError(
+                    f"There is no secret {name}: SSM has no parameter {parameter}.",
+                    remedy=f"Set it: `make secret NAME={name} STAGE={self._prefix.rpartition('/')[2]}`.",
+                ) from exc
