@@ -1,0 +1,112 @@
+"""Which column of a file is which field of a row: by name, or as the client's setting says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from qualtrics_etl.errors import ConfigurationError, InputError
+
+_ALIKE = re.compile(r"[\s_-]+")
+
+
+def plain_name(name: str) -> str:
+    """Return the name as it is compared: case-blind, with blanks, dashes and underscores alike."""
+    return _ALIKE.sub("_", name.strip().casefold())
+
+
+def text_fields(header: Sequence[str], columns: Mapping[str, str], *, file: str, line: int) -> dict[str, bool]:
+    """Return the fields of a file that is taken as text: each named column, renamed as `columns` says.
+
+    Raises:
+        InputError: No column has a name.
+    """
+    renamed = {plain_name(name): field for name, field in columns.items()}
+    fields = [renamed.get(plain_name(name), name.strip()) for name in header if name.strip()]
+    fields += columns.values()
+    if not fields:
+        raise InputError(
+            f"No column of {file} has a name: its header (line {line}) is blank.",
+            remedy="Ask for a file whose first line names the columns.",
+            file=file,
+            row_number=line,
+        )
+    return dict.fromkeys(fields, True)
+
+
+def match_columns(
+    header: Sequence[str], fields: Mapping[str, bool], columns: Mapping[str, str], *, file: str, line: int
+) -> list[int | None]:
+    """Find the column of each field.
+
+    Args:
+        header: The columns, as the file names them.
+        fields: Field to whether its column must be there.
+        columns: Name in the file to field, for the fields whose names differ.
+
+    Returns:
+        For each field the index of its column; None where an optional one is missing.
+
+    Raises:
+        ConfigurationError: `columns` names a field that is none.
+        InputError: A column is missing or repeated; names it.
+    """
+    _check_setting(columns, fields)
+    wanted = {field: name for name, field in columns.items()}
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(header):
+        places.setdefault(plain_name(name), []).append(index)
+    found: list[int | None] = []
+    for field, must_be_there in fields.items():
+        name = wanted.get(field, field)
+        at = places.get(plain_name(name), [])
+        if len(at) > 1:
+            raise _repeated(name, at, file=file, line=line)
+        if not at and must_be_there:
+            raise _missing(name, len(header), file=file, line=line)
+        found.append(at[0] if at else None)
+    return found
+
+
+def count_matches(header: Sequence[str], fields: Collection[str], columns: Mapping[str, str]) -> int:
+    """Count the fields whose column is in the header."""
+    present = {plain_name(name) for name in header}
+    wanted = {field: name for name, field in columns.items()}
+    return sum(plain_name(wanted.get(field, field)) in present for field in fields)
+
+
+def _check_setting(columns: Mapping[str, str], fields: Mapping[str, bool]) -> None:
+    for name, field in columns.items():
+        if field not in fields:
+            raise ConfigurationError(
+                f"The setting `columns` maps {name!r} to {field!r}, which is no field of the row.",
+                remedy=f"Use one of: {', '.join(fields)}.",
+            )
+    if len(set(columns.values())) < len(columns):
+        raise ConfigurationError(
+            "The setting `columns` maps two columns to one field.", remedy="Leave one of them out."
+        )
+
+
+def _missing(name: str, width: int, *, file: str, line: int) -> InputError:
+    return InputError(
+        f"Column {name!r} is missing from {file}: the header (line {line}) has {width} column{'s' * (width != 1)}, "
+        "and none of this name.",
+        remedy="Ask for a file with this column, or name it in the setting `columns`; when all columns seem to be "
+        "missing, look at the settings `delimiter` and `encoding`.",
+        file=file,
+        row_number=line,
+        field=name,
+    )
+
+
+def _repeated(name: str, places: Sequence[int], *, file: str, line: int) -> InputError:
+    numbers = " and ".join(str(place + 1) for place in places)
+    return InputError(
+        f"Column {name!r} stands more than once in {file}: columns {numbers} of the header (line {line}).",
+        remedy="Ask for a file where it stands once; names are compared without case, and blanks, dashes and "
+        "underscores count as the same.",
+        file=file,
+        row_number=line,
+        field=name,
+    )
