@@ -31,6 +31,11 @@ def reject_key(place: str, batch: str) -> str:
     return f"rejects/{place}/{batch}.csv"
 
 
+def rejects_beside(batches_at: str) -> str:
+    """Return where the rejects lie that belong to the batches below `batches_at`."""
+    return "rejects/" + batches_at.removeprefix("payloads/").removesuffix("/batches")
+
+
 def half_key(run: str, service: str, batch: str) -> str:
     """Return where the rows of a derived batch lie that a service made of one too large for it."""
     return f"payloads/{run}/{service}/halves/{batch}"

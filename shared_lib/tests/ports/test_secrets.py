@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qualtrics_etl.aws.secrets import SsmSecrets
+from qualtrics_etl.aws.secrets import SsmSecrets, set_secret
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.local.secrets import EnvironmentSecrets, FixedSecrets
 
@@ -59,6 +59,27 @@ def test_missing_parameter_names_the_command_that_sets_it(emulator_ssm) -> None:
         "There is no secret qualtrics_api_token: SSM has no parameter /acme/staging/qualtrics_api_token. "
         "Set it: `make secret NAME=qualtrics_api_token STAGE=staging`."
     )
+
+
+def test_parameter_that_was_never_set_is_no_secret(emulator_ssm) -> None:
+    """Terraform's placeholder must not go to Qualtrics as a token."""
+    emulator_ssm.put_parameter(Name="/acme/fresh/token", Value="unset", Type="SecureString")
+    with pytest.raises(ConfigurationError) as caught:
+        SsmSecrets("/acme/fresh", emulator_ssm).get("token")
+
+    assert str(caught.value) == (
+        "There is no secret token: the parameter /acme/fresh/token was never set. "
+        "Set it: `make secret NAME=token STAGE=fresh`."
+    )
+
+
+def test_secret_is_written_over_the_one_before(emulator_ssm) -> None:
+    """Setting twice leaves the second value, encrypted."""
+    for value in ("first", "second"):
+        assert set_secret("/acme/dev", "token", value, region="eu-west-1", client=emulator_ssm) == "/acme/dev/token"
+
+    assert SsmSecrets("/acme/dev", emulator_ssm).get("token") == "second"
+    assert emulator_ssm.get_parameter(Name="/acme/dev/token")["Parameter"]["Type"] == "SecureString"
 
 
 def test_secret_is_asked_for_again_after_five_minutes(emulator_ssm) -> None:

@@ -63,6 +63,14 @@ def ssm_client() -> SSMClient:
         return _made.ssm
 
 
+def ssm_client_in(region: str) -> SSMClient:
+    """Return a client for a region that the settings name, wherever the environment points."""
+    from boto3.session import Session
+
+    with aws_failures("Making the SSM client"):
+        return Session(region_name=region).client("ssm", config=make_config(SSM_READ_TIMEOUT_SECONDS))
+
+
 def make_config(read_timeout_seconds: float) -> Config:
     """Return how a client waits and tries again."""
     from botocore.config import Config

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from qualtrics_etl.aws.clients import ssm_client
+from qualtrics_etl.aws.clients import ssm_client, ssm_client_in
 from qualtrics_etl.aws.failures import aws_failures
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.ports import Secrets
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
+
+UNSET = "unset"
+"""What Terraform puts into a parameter until somebody sets its value."""
 
 KEEP_SECONDS = 300
 """How long a value is used before SSM is asked again: a secret set anew reaches warm functions within this time."""
@@ -54,9 +57,29 @@ class SsmSecrets(Secrets):
         client = self._given or ssm_client()
         with aws_failures(f"Reading the parameter {parameter}"):
             try:
-                return client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
+                value = client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
             except client.exceptions.ParameterNotFound as exc:
-                raise ConfigurationError(
-                    f"There is no secret {name}: SSM has no parameter {parameter}.",
-                    remedy=f"Set it: `make secret NAME={name} STAGE={self._prefix.rpartition('/')[2]}`.",
-                ) from exc
+                raise self._missing(name, f"SSM has no parameter {parameter}") from exc
+        if value == UNSET:
+            raise self._missing(name, f"the parameter {parameter} was never set")
+        return value
+
+    def _missing(self, name: str, why: str) -> ConfigurationError:
+        stage = self._prefix.rpartition("/")[2]
+        return ConfigurationError(
+            f"There is no secret {name}: {why}.", remedy=f"Set it: `make secret NAME={name} STAGE={stage}`."
+        )
+
+
+def set_secret(prefix: str, name: str, value: str, *, region: str, client: SSMClient | None = None) -> str:
+    """Write a secret's value over the one before; return the parameter's name.
+
+    Raises:
+        QualtricsEtlError: AWS refused it, or can't be reached; the text never holds the value.
+    """
+    parameter = f"{prefix}/{name}"
+    with aws_failures(f"Setting the parameter {parameter}"):
+        (client or ssm_client_in(region)).put_parameter(
+            Name=parameter, Value=value, Type="SecureString", Overwrite=True
+        )
+    return parameter

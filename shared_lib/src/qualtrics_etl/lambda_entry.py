@@ -1,0 +1,106 @@
+"""What AWS Lambda calls: a batch of queue messages, or a schedule's tick, becomes calls of one step.
+
+handler = lambda_handler(ImportCrmContacts)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.messages import MESSAGE_LIFETIME, Ticked
+from qualtrics_etl.ports import Received
+from qualtrics_etl.runtime import wiring_on_lambda
+from qualtrics_etl.steps.base import Delivery, Step, Wiring
+from qualtrics_etl.steps.fetch_sftp_file import tick_run
+
+
+class LambdaContext(Protocol):
+    """What is used of the context object that Lambda hands over."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds left until the function is stopped."""
+
+
+class LambdaHandler:
+    """A step as a Lambda function; wired at its first call, and kept for the next ones."""
+
+    def __init__(self, step: type[Step]) -> None:
+        self.step = step
+        self._running: Step | None = None
+
+    def wire(self, wiring: Wiring) -> None:
+        """Wire the step otherwise than from the function's environment: on a developer's machine, in a test."""
+        self._running = self.step(wiring)
+
+    def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any] | None:
+        """Work on an event.
+
+        Returns:
+            For messages of a queue, which of them are not settled (`batchItemFailures`); None for a tick.
+
+        Raises:
+            ConfigurationError: The function can't be wired, or the event is none of ours.
+        """
+        if self._running is None:
+            root = Path(os.environ.get("LAMBDA_TASK_ROOT", "."))
+            self.wire(wiring_on_lambda(os.environ, root))
+        assert self._running is not None
+        records = event.get("Records")
+        if records:
+            return _work_through(self._running, records, context)
+        if event.get("source") == "aws.events":
+            _tick(self._running, event["time"])
+            return None
+        raise ConfigurationError(
+            "The function was called with an event that is neither of a queue nor of a schedule.",
+            remedy="See the events in services/<service>/function.yml.",
+        )
+
+
+def lambda_handler(step: type[Step]) -> LambdaHandler:
+    """Make the function that runs a step: the last line of every service's handler.py."""
+    return LambdaHandler(step)
+
+
+def _work_through(step: Step, records: list[dict[str, Any]], context: LambdaContext) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": failed} for failed in _failures(step, records, context)]}
+
+
+def _failures(step: Step, records: list[dict[str, Any]], context: LambdaContext) -> Iterator[str]:
+    """Work on each message; yield the ids of those that the queue must keep.
+
+    A failing message stops no other, but in a FIFO queue: there what comes behind it must wait for it.
+    """
+    blocked = False
+    for record in records:
+        delivery = Delivery(_received(record), _seconds_left(context))
+        if blocked or not step.handle(delivery):
+            blocked = record["eventSourceARN"].endswith(".fifo")
+            yield record["messageId"]
+
+
+def _seconds_left(context: LambdaContext) -> Callable[[], float]:
+    return lambda: context.get_remaining_time_in_millis() / 1000
+
+
+def _received(record: Mapping[str, Any]) -> Received:
+    attributes = record.get("messageAttributes") or {}
+    return Received(
+        message_id=record["messageId"],
+        receipt=record["receiptHandle"],
+        body=record["body"],
+        attributes={name: value["stringValue"] for name, value in attributes.items() if "stringValue" in value},
+        receive_count=int(record["attributes"]["ApproximateReceiveCount"]),
+    )
+
+
+def _tick(step: Step, time: str) -> None:
+    """Begin a look for input. Its run is named after the scheduled time, so that a tick told twice is one tick."""
+    scheduled_for = datetime.fromisoformat(time).astimezone(UTC)
+    started = Ticked(scheduled_for.isoformat(timespec="seconds"))
+    step.start(tick_run(step.service, scheduled_for), started, scheduled_for + MESSAGE_LIFETIME)
