@@ -1,0 +1,1 @@
+"""The command line, `qetl`: one module a command, named like the command."""

@@ -1,0 +1,126 @@
+"""`qetl check`: whether workflow, folders, handlers and settings agree, before anything is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.lambda_entry import LambdaHandler
+from qualtrics_etl.local.repository import load_handler
+from qualtrics_etl.settings import StageConfig, read_config, step_settings, unfilled
+from qualtrics_etl.workflow import Workflow, read_workflow
+from qualtrics_etl.yaml_lines import read_yaml
+
+EXIT_PROBLEMS = 2
+
+
+def check(
+    stage: Annotated[
+        str | None,
+        typer.Option(help="Demand that config/<stage>.yml is complete; without it, what is empty is only named."),
+    ] = None,
+) -> None:
+    """Check that workflow, folders, functions, handlers and settings agree.
+
+    Finds what can't work before it waits in a queue: unknown kinds, services in no chain, circles, neighbours whose
+    messages don't fit, folders without a service, handlers of another kind, settings that are missing or wrong.
+
+    Exit code: 0 when all agree, 2 when not; each problem names file, line and remedy.
+
+    Examples:
+        qetl check
+
+        qetl check --stage prod
+    """
+    root = Path.cwd()
+    workflow = read_workflow(root)
+    handlers, problems = _load_handlers(root, workflow)
+    problems += [*_folder_problems(root, workflow), *_kind_problems(workflow, handlers)]
+    for path in _configs(root, stage):
+        empty = unfilled(read_yaml(path))
+        if empty and stage is None:
+            typer.echo(f"note: config/{path.name}: still to be filled in: {', '.join(empty)}")
+        elif empty:
+            problems.append(f"config/{path.name}: still to be filled in: {', '.join(empty)}")
+        else:
+            problems += _settings_problems(root, path.stem, workflow, handlers)
+    for problem in problems:
+        typer.echo(f"error: {problem}", err=True)
+    if problems:
+        raise typer.Exit(EXIT_PROBLEMS)
+    typer.echo(f"{workflow.name}: {len(workflow.services)} services in {len(workflow.chains)} chain(s) agree.")
+
+
+def _configs(root: Path, stage: str | None) -> list[Path]:
+    """Return the files of the stages to look at."""
+    found = {path.stem: path for path in sorted((root / "config").glob("*.yml"))}
+    if stage is None:
+        return list(found.values())
+    if stage not in found:
+        raise ConfigurationError(
+            f"There is no config/{stage}.yml.", remedy=f"Stages here: {', '.join(found) or 'none'}."
+        )
+    return [found[stage]]
+
+
+def _load_handlers(root: Path, workflow: Workflow) -> tuple[dict[str, LambdaHandler], list[str]]:
+    """Return the handlers that can be loaded, and what is wrong with the others."""
+    handlers: dict[str, LambdaHandler] = {}
+    problems: list[str] = []
+    for service in workflow.services:
+        try:
+            handlers[service] = load_handler(root, service)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    return handlers, problems
+
+
+def _folder_problems(root: Path, workflow: Workflow) -> Iterator[str]:
+    """Yield what is wrong between the folders of services/ and the services of workflow.yml."""
+    folders = {path.name for path in (root / "services").glob("*") if path.is_dir() and path.name[0] not in "._"}
+    for folder in sorted(folders - workflow.services.keys()):
+        yield f"services/{folder}/ is no service of workflow.yml. Add it there, or delete the folder."
+    for service in workflow.services:
+        path = root / "services" / service / "function.yml"
+        if not path.is_file():
+            yield f"services/{service}/function.yml does not exist. Copy it from another service and change the name."
+        elif set(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) != {service}:
+            yield f"services/{service}/function.yml does not define just one function `{service}`."
+
+
+def _kind_problems(workflow: Workflow, handlers: dict[str, LambdaHandler]) -> Iterator[str]:
+    for service, handler in handlers.items():
+        kind, step = workflow.services[service].kind, handler.step
+        if step.kind.name != kind:
+            yield (
+                f"services/{service}/handler.py runs {step.__name__} (kind {step.kind.name}), and workflow.yml says"
+                f" that {service} is of kind {kind}. Make the two agree."
+            )
+
+
+def _settings_problems(root: Path, stage: str, workflow: Workflow, handlers: dict[str, LambdaHandler]) -> Iterator[str]:
+    try:
+        config = read_config(root, stage)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    yield from _unknown_services(config, workflow)
+    for service, handler in handlers.items():
+        try:
+            step_settings(handler.step.Settings, service, workflow.services[service].settings, config)
+        except ConfigurationError as error:
+            yield str(error)
+
+
+def _unknown_services(config: StageConfig, workflow: Workflow) -> Iterator[str]:
+    for service in config.services:
+        if service not in workflow.services:
+            yield (
+                f"config/{config.stage}.yml has settings for `{service}`, which is no service of workflow.yml."
+                " Delete them, or correct the name."
+            )

@@ -1,0 +1,182 @@
+"""What became of a run, read from the ledger: every row accounted for, every id, and what still waits where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from qualtrics_etl.ledger import Held, Ledger, State
+from qualtrics_etl.local.queues import LocalQueues
+from qualtrics_etl.messages import (
+    ContactsImported,
+    DistributionScheduled,
+    Fact,
+    FileFetched,
+    FileParsed,
+    MailingListCreated,
+    ReminderScheduled,
+)
+from qualtrics_etl.payloads import content_run, rejects_beside
+from qualtrics_etl.ports import ObjectStore
+from qualtrics_etl.workflow import Workflow
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Rows:
+    """What became of the rows of a file; the six outcomes sum up to `read` when all is settled.
+
+    Attributes:
+        read: Rows in the file, header not counted.
+        loaded: New in the directory.
+        updated: Known to the directory, and merged.
+        skipped: Left out by a hook.
+        rejected: Put aside by the parser or a hook, with the reason.
+        failed: Refused by Qualtrics.
+        pending: Qualtrics' counts say nothing of them.
+    """
+
+    read: int = 0
+    loaded: int = 0
+    updated: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    failed: int = 0
+    pending: int = 0
+
+    @property
+    def unaccounted(self) -> int:
+        """Rows of which nothing is known yet: on their way, or in a dead-letter queue."""
+        return self.read - (self.loaded + self.updated + self.skipped + self.rejected + self.failed + self.pending)
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """One run.
+
+    Attributes:
+        run: Its id.
+        file_name: The client's file.
+        ids: What it made in Qualtrics: (service, what, id or date).
+        rejects: Where its rejected rows lie: keys begin so, up to the last slash.
+        done: Pieces of its work that came to an end, by service.
+        last_written_at: When the ledger last changed.
+    """
+
+    run: str
+    file_name: str = ""
+    rows: Rows = field(default_factory=Rows)
+    ids: list[tuple[str, str, str]] = field(default_factory=list)
+    rejects: list[str] = field(default_factory=list)
+    done: dict[str, int] = field(default_factory=dict)
+    last_written_at: datetime = LONG_AGO
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that waits in a dead-letter queue.
+
+    Attributes:
+        service: Whose.
+        cause: Why.
+        remedy: What to do.
+    """
+
+    service: str
+    cause: str
+    remedy: str
+
+
+def summarize_runs(workflow: Workflow, objects: ObjectStore, since: datetime = LONG_AGO) -> list[RunSummary]:
+    """Read the ledger of the runs of files that went on after `since`, the latest last."""
+    runs: dict[str, RunSummary] = {}
+    names: dict[str, str] = {}
+    for name, service, held in _done_entries(workflow, objects):
+        if isinstance(held.entry.fact, FileFetched):
+            names[content_run(workflow.name, held.entry.fact.sha256)] = held.entry.fact.name
+            continue
+        run = runs.setdefault(name, RunSummary(name))
+        run.done[service] = run.done.get(service, 0) + 1
+        run.last_written_at = max(run.last_written_at, held.written_at)
+        _take_in(run, service, held.entry.fact)
+    for name, run in runs.items():
+        run.file_name = names.get(name, "")
+    found = [run for run in runs.values() if run.file_name and run.last_written_at >= since]
+    return sorted(found, key=lambda run: run.last_written_at)
+
+
+def done_by_service(workflow: Workflow, objects: ObjectStore, since: datetime = LONG_AGO) -> dict[str, int]:
+    """Count the pieces of work that came to an end after `since`, of all runs; looking for input is one too."""
+    done = dict.fromkeys(workflow.services, 0)
+    for _, service, held in _done_entries(workflow, objects):
+        done[service] += held.written_at >= since
+    return done
+
+
+def skipped_files(workflow: Workflow, objects: ObjectStore, since: datetime = LONG_AGO) -> list[str]:
+    """Return what the ledger says of files that were looked at after `since` and began no run."""
+    held = [held for _, service, held in _done_entries(workflow, objects) if service in workflow.starts()]
+    return [each.entry.skipped for each in held if each.entry.skipped and each.written_at >= since]
+
+
+def _done_entries(workflow: Workflow, objects: ObjectStore) -> Iterator[tuple[str, str, Held]]:
+    """Yield run, service and entry of what is done; arrivals at a fan-in lie deeper, and are passed over."""
+    ledger = Ledger(objects)
+    for summary in objects.list("ledger/"):
+        _, run, *rest = summary.key.split("/")
+        if len(rest) == 2 and rest[0] in workflow.services:
+            held = ledger.read(summary.key)
+            if held is not None and held.entry.state is State.DONE:
+                yield run, rest[0], held
+
+
+def write_rejects(run: RunSummary, objects: ObjectStore, path: Path) -> bool:
+    """Write the rejected rows of a run into one CSV file; return whether there are any."""
+    # What lies deeper is of another generation: an earlier attempt that failed as a whole.
+    keys = [
+        summary.key
+        for folder in dict.fromkeys(run.rejects)
+        for summary in objects.list(f"{folder}/")
+        if summary.key.rpartition("/")[0] == folder
+    ]
+    pieces = [found.body for key in keys if (found := objects.get(key)) is not None]
+    if pieces:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Every piece has the same header line; the file needs it once.
+        path.write_bytes(pieces[0] + b"".join(piece.partition(b"\r\n")[2] for piece in pieces[1:]))
+    return bool(pieces)
+
+
+def dead_letters(workflow: Workflow, queues: LocalQueues) -> Iterator[Waiting]:
+    """Yield what waits in the dead-letter queues."""
+    for service in workflow.services:
+        for message in queues.dead_letters_of(service).messages():
+            attributes = message.attributes
+            cause = attributes.get("cause", "It was received too often; the function's log says why.")
+            yield Waiting(service, cause, attributes.get("remedy", ""))
+
+
+def _take_in(run: RunSummary, service: str, fact: Fact | None) -> None:
+    rows = run.rows
+    match fact:
+        case FileParsed():
+            rows.read += fact.rows
+            rows.rejected += fact.rejected_rows
+            run.rejects.append(rejects_beside(fact.batches_at))
+        case ContactsImported():
+            rows.loaded += fact.added
+            rows.updated += fact.updated
+            rows.failed += fact.failed
+            rows.pending += fact.pending
+            rows.rejected += fact.rejected
+            rows.skipped += fact.skipped
+            run.rejects.append(f"rejects/{run.run}/{service}")
+        case MailingListCreated():
+            run.ids.append((service, fact.name, fact.mailing_list_id))
+        case DistributionScheduled():
+            run.ids.append((service, f"goes out {fact.send_date}", fact.distribution_id))
+        case ReminderScheduled():
+            run.ids.append((service, f"goes out {fact.send_date}", fact.reminder_id))
