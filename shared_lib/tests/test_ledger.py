@@ -167,7 +167,7 @@ def test_call_of_a_dead_worker_may_last_as_long_as_its_lease(ledger: Ledger, clo
 
 
 def test_quiet_begins_when_a_worker_lets_go(ledger: Ledger, clock: VirtualClock) -> None:
-    """After a worker that let go of a possible call, it is quiet from that moment on, however often it is taken over."""
+    """After a worker that let go of a possible call it is quiet from then on, however often it is taken over."""
     held = ledger.claim(KEY, INTENT)
     clock.advance(10)
     held = ledger.let_go(held, call_possible=True, failed=True)

@@ -88,7 +88,7 @@ class Entry:
         attempt: From 1 in each generation.
         nonce: Tells this writer's puts from others'.
         lease_seconds: For how long after it was written nobody else may take it; 0 when it was let go.
-        failures: How often an attempt failed in a way that burns a receive, in all generations.
+        failures: How often an attempt of this generation failed, other than by coming too early.
         call_possible: Whether the step's call may have happened in this generation. What is False is certain.
         quiet_since: Since when, on the store's clock, no call of ours can have begun; None while one may.
         absent_looks: How often a look since then did not find the call's effect.

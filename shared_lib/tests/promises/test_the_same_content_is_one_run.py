@@ -51,7 +51,7 @@ def test_content_that_comes_again_under_another_name(client: Client, place: Plac
     client.tick()
     place.run()
     assert_one_run(place)
-    assert len([key for key in place.keys("payloads/fetch_sftp_file-")]) == 1
+    assert len(place.keys("payloads/fetch_sftp_file-")) == 1
 
 
 def test_file_that_lies_there_for_ever_is_read_once(client: Client, place: Place) -> None:

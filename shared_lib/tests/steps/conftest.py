@@ -339,6 +339,15 @@ class Place:
                 return
         raise AssertionError("It never comes to an end.")
 
+    def run_only(self, service: str, *, most: int = 200) -> None:
+        """Work on what waits for one service, until nothing does."""
+        for _ in range(most):
+            if not self.waiting(service):
+                return
+            if not self.deliver(service):
+                self.wait_for(service)
+        raise AssertionError(f"{service} never comes to an end.")
+
     def _skip(self) -> bool:
         due = self.queues.next_due_at()
         if due is not None:

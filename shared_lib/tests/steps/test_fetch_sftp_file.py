@@ -29,9 +29,7 @@ def fetched(place: Place) -> list[FileFetched]:
 
 def run_fetch(place: Place) -> None:
     """Work on what waits for fetching, and on nothing else."""
-    while place.waiting("fetch_sftp_file"):
-        if not place.deliver("fetch_sftp_file"):
-            place.wait_for("fetch_sftp_file")
+    place.run_only("fetch_sftp_file")
 
 
 def test_file_is_stored_whole_and_begins_a_run(client: Client, place: Place) -> None:

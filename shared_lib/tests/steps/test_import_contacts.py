@@ -77,8 +77,10 @@ class Answers(ImportContacts):
         ({"kept": "yes"}, "Answers.keep_row returned a str. Return True or False."),
         (
             {"contact": {"email": "p0@client.example"}},
-            "Answers.build_contact returned a dict for line 2. Return a Contact, or raise RowRejectedError; to leave a"
-            " row out, override keep_row.",
+            (
+                "Answers.build_contact returned a dict for line 2. Return a Contact, or raise RowRejectedError; to leave a"
+                " row out, override keep_row."
+            ),
         ),
     ],
 )

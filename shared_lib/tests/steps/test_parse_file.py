@@ -40,9 +40,7 @@ def parsed(place: Place) -> list[FileParsed]:
 
 def parse(place: Place) -> None:
     """Work on what waits for parsing, and on nothing else."""
-    while place.waiting("parse_file"):
-        if not place.deliver("parse_file"):
-            place.wait_for("parse_file")
+    place.run_only("parse_file")
 
 
 def test_batches_and_manifest_are_stored_before_anything_is_sent(
@@ -74,13 +72,16 @@ def test_worker_that_cuts_otherwise_at_the_same_time_gives_way(parsing: Place, c
     parsing.begin(contacts(4))
     parsing.begin(contacts(4))
     first, second = parsing.receive("parse_file")[0], parsing.receive("parse_file")[0]
-    parsing.mishap(f"put {BATCHES}/00000", after=True)
+
+    def other_worker() -> None:
+        parsing.settings["parse_file"] = {"rows_per_batch": 1}
+        parsing.handle("parse_file", second)
+
+    parsing.meanwhile(f"put {BATCHES}/00000", other_worker)
     parsing.handle("parse_file", first)
-    parsing.settings["parse_file"] = {"rows_per_batch": 1}
-    parsing.handle("parse_file", second)
     parse(parsing)
-    assert len(set(parsed(parsing))) == 1
-    assert sum(parsing.text(key).count("@client") for key in parsing.keys(f"{BATCHES}/")) == 4
+    assert set(parsed(parsing)) == {FileParsed(4, BATCHES, 4, 4, 0)}
+    assert [parsing.text(key).count("@client") for key in parsing.keys(f"{BATCHES}/")] == [1, 1, 1, 1]
 
 
 def test_continuations_are_numbered(parsing: Place, contacts: Callable[..., bytes]) -> None:

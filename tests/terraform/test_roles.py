@@ -1,0 +1,139 @@
+"""Each function may do what its step needs, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.terraform.conftest import ACCOUNT, State, arn, change_workflow, read_yaml
+
+from qualtrics_etl.catalogue import KINDS
+
+pytestmark = pytest.mark.slow
+
+BUCKET = f"arn:aws:s3:::acme-etl-local-data-{ACCOUNT}"
+
+
+def statements(state: State) -> dict[str, list[dict[str, Any]]]:
+    """Return the statements of each service's role."""
+    return {
+        address.split('"')[1]: json.loads(each["policy"])["Statement"]
+        for address, each in state.items()
+        if ".aws_iam_role_policy." in address
+    }
+
+
+def test_no_role_has_a_wildcard(state: State) -> None:
+    """No role has an action with a wildcard, nor a resource that is one; each statement allows."""
+    found = [each for rights in statements(state).values() for each in rights]
+    assert len(found) >= 6 * 6
+    assert {each["Effect"] for each in found} == {"Allow"}
+    assert [action for each in found for action in each["Action"] if "*" in action] == []
+    assert [resource for each in found for resource in each["Resource"] if not resource.startswith("arn:aws:")] == []
+
+
+def test_only_objects_and_log_streams_are_named_by_pattern(state: State) -> None:
+    """A pattern in a resource stands for objects below a prefix, or for streams of the service's own log group."""
+    patterns = {
+        resource
+        for rights in statements(state).values()
+        for each in rights
+        for resource in each["Resource"]
+        if "*" in resource
+    }
+    others = {each for each in patterns if not each.startswith(f"{BUCKET}/") and not each.endswith(":*")}
+    assert (others, {each.removeprefix(BUCKET) for each in patterns} & {"/*", "*"}) == (set(), set())
+
+
+def test_role_of_parse_file(state: State) -> None:
+    """The whole of one role: queue, dead-letter queue, next queue, objects, log; no secret."""
+    name = "acme-etl-local-parse-file"
+    assert {each["Sid"]: (each["Action"], each["Resource"]) for each in statements(state)["parse_file"]} == {
+        "OwnQueue": (
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+                "sqs:SendMessage",
+            ],
+            [arn("sqs", name)],
+        ),
+        "SendOn": (
+            ["sqs:SendMessage"],
+            [arn("sqs", f"{name}-dlq"), arn("sqs", "acme-etl-local-create-mailing-list")],
+        ),
+        "ReadObjects": (["s3:GetObject"], [f"{BUCKET}/{prefix}/*" for prefix in ("ledger", "payloads")]),
+        "WriteObjects": (
+            ["s3:AbortMultipartUpload", "s3:PutObject"],
+            [f"{BUCKET}/{keys}" for keys in ("ledger/*", "payloads/*/parse_file/*", "rejects/*/parse_file/*")],
+        ),
+        "TellMissingObjects": (["s3:ListBucket"], [BUCKET]),
+        "WriteLogs": (
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            [arn("logs", f"log-group:/aws/lambda/{name}:*")],
+        ),
+    }
+
+
+def test_secrets_go_only_to_steps_that_need_them(state: State) -> None:
+    """Who speaks with Qualtrics reads the token, who speaks with the SFTP server its login, and nobody both."""
+    readers = {
+        service: {
+            resource.rsplit("/", 1)[1]
+            for each in rights
+            if each["Sid"] == "ReadSecrets"
+            for resource in each["Resource"]
+        }
+        for service, rights in statements(state).items()
+    }
+    token = {"qualtrics_api_token"}
+    assert readers == {
+        "fetch_sftp_file": {"sftp_private_key"},
+        "parse_file": set(),
+        "create_mailing_list": token,
+        "import_contacts": token,
+        "schedule_distribution": token,
+        "schedule_reminder": token,
+    }
+
+
+def test_every_kind_of_the_catalogue_has_its_rights(apply: Callable[[Path], State], own: Path) -> None:
+    """A service of any kind that the library knows gets a role: the table of rights leaves none out."""
+
+    def one_of_each(workflow: dict[str, Any]) -> None:
+        common = dict(workflow["services"]["parse_file"])
+        workflow["services"] = {kind: common | {"kind": kind} for kind in KINDS}
+        workflow["chains"] = {"all": list(KINDS)}
+
+    change_workflow(own, one_of_each)
+    assert statements(apply(own)).keys() == KINDS.keys()
+
+
+def test_only_fetching_deletes(state: State) -> None:
+    """Nothing is deleted but a fetched file that turns out to be known; all else expires."""
+    deleting = {
+        service: each["Resource"]
+        for service, rights in statements(state).items()
+        for each in rights
+        if "s3:DeleteObject" in each["Action"]
+    }
+    assert deleting == {"fetch_sftp_file": [f"{BUCKET}/payloads/*/fetch_sftp_file/*"]}
+
+
+def test_other_logins_need_other_secrets(apply: Callable[[Path], State], own: Path) -> None:
+    """With OAuth and a password, those secrets exist and are readable, and the default ones are not there at all."""
+    config = read_yaml(own / "config" / "local.yml")
+    config["qualtrics"]["auth"], config["sftp"]["auth"] = "oauth", "password"
+    (own / "config" / "local.yml").write_text(yaml.safe_dump(config))
+    made = apply(own)
+    names = {each["name"].rsplit("/", 1)[1] for address, each in made.items() if address.startswith("module.secrets")}
+    (reading,) = [each for each in statements(made)["import_contacts"] if each["Sid"] == "ReadSecrets"]
+    assert names == {"qualtrics_client_id", "qualtrics_client_secret", "sftp_password"}
+    assert reading["Resource"] == [
+        arn("ssm", f"parameter/acme-etl/local/{name}") for name in ("qualtrics_client_id", "qualtrics_client_secret")
+    ]

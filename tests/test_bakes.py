@@ -1,0 +1,220 @@
+"""What comes out of the template, for every combination of answers that it supports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.conftest import CONFIG, DEFAULTS, SLUG_FOLDER, SUPPORTED, Bake, chosen, label, listed_files, tree
+
+STAGES = ("local", "dev", "staging", "prod")
+HOSTILE: list[dict[str, Any]] = [
+    {"client_name": "O'Neil & Sons <é>"},
+    {"client_name": "N" * 60, "project_slug": "x" * 20, "alarm_email": f"{'a' * 64}@{'b' * 60}.example"},
+    {"client_name": "# - *: yes", "project_slug": "yes", "alarm_email": "#no+tag@client.example"},
+    {"client_name": "1. 日本 `x` [y](z)", "project_slug": "on1", "qualtrics_datacenter": "no"},
+]
+every_choice = pytest.mark.parametrize("answers", SUPPORTED, ids=label)
+every_bake = pytest.mark.parametrize("answers", [*SUPPORTED, *HOSTILE], ids=label)
+each_number_of_services = pytest.mark.parametrize("answers", [a for a in SUPPORTED if a["ci"] == "none"], ids=label)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def expected_files(answers: dict[str, Any]) -> list[str]:
+    """Return the template's files without those of the parts that were not chosen."""
+    left_out = [
+        path
+        for table in ("_services", "_ci")
+        for name, part in CONFIG[table].items()
+        if name not in chosen(table, answers)
+        for path in part["paths"]
+    ]
+    files = [name.removeprefix(f"{SLUG_FOLDER}/") for name in listed_files(SLUG_FOLDER)]
+    kept = [file for file in files if not any(file == path or file.startswith(f"{path}/") for path in left_out)]
+    return sorted([*kept, ".cruft.json"])
+
+
+@every_choice
+def test_exactly_the_chosen_files_are_there(baked: Bake, answers: dict[str, Any]) -> None:
+    """A repository has the files of what was chosen, and no others."""
+    assert sorted(tree(baked(**answers))) == expected_files(answers)
+
+
+def test_the_example_has_these_services(baked: Bake) -> None:
+    """Without any answer comes the example: a file becomes a list, an invitation and one reminder."""
+    services = sorted(path.name for path in (baked() / "services").iterdir())
+    assert services == [
+        "create_mailing_list",
+        "fetch_sftp_file",
+        "import_contacts",
+        "parse_file",
+        "schedule_distribution",
+        "schedule_reminder",
+    ]
+
+
+@every_bake
+def test_nothing_of_the_template_is_left(baked: Bake, answers: dict[str, Any]) -> None:
+    """No brace of the template and no word of its own is left in what comes out."""
+    texts = {name: content for name, content in tree(baked(**answers)).items() if not name.endswith((".whl", "t.json"))}
+    leftover = re.compile(rb"cookiecutter\.|\{%|%\}|(?<!\$)\{\{|\{#")
+    assert [name for name, content in texts.items() if leftover.search(content)] == []
+
+
+@every_bake
+def test_every_file_can_be_read(baked: Bake, answers: dict[str, Any]) -> None:
+    """Python, YAML, TOML and JSON are valid whatever the names are."""
+    parsers = {".py": ast.parse, ".yml": yaml.safe_load, ".toml": tomllib.loads, ".json": json.loads}
+    for name, content in tree(baked(**answers)).items():
+        parser = parsers.get(Path(name).suffix)
+        if parser:
+            assert parser(content.decode("utf-8")) is not None, name
+
+
+@every_bake
+def test_comes_out_formatted(baked: Bake, answers: dict[str, Any]) -> None:
+    """What comes out needs no formatter and has no lint."""
+    for command in (["format", "--check", "--quiet"], ["check", "--quiet"]):
+        ruff = [str(Path(sys.executable).parent / "ruff"), *command, "--no-cache", "."]
+        result = subprocess.run(ruff, cwd=baked(**answers), capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout) == (0, "")
+
+
+@every_bake
+def test_texts_end_with_one_line_end(baked: Bake, answers: dict[str, Any]) -> None:
+    """No text has blank lines at its end, two blank lines in a row outside Python, or blanks at a line's end."""
+    untidy = re.compile(r"\n\n\Z|[ \t]\n|\A\n")
+    doubled = re.compile(r"\n\n\n")
+    texts = {name: content.decode() for name, content in tree(baked(**answers)).items() if not name.endswith(".whl")}
+    assert [name for name, text in texts.items() if untidy.search(text)] == []
+    assert [name for name, text in texts.items() if not name.endswith(".py") and doubled.search(text)] == []
+
+
+@each_number_of_services
+def test_workflow_follows_the_table(baked: Bake, answers: dict[str, Any]) -> None:
+    """workflow.yml has the chosen services in the table's order, each with a kind, and so has the README."""
+    repository = baked(**answers)
+    services = chosen("_services", answers)
+    workflow = read_yaml(repository / "workflow.yml")
+    assert workflow["name"] == "acme-etl"
+    assert workflow["chains"] == {"contacts": services}
+    assert list(workflow["services"]) == services
+    picture = (repository / "README.md").read_text(encoding="utf-8").split("```")[1]
+    assert re.findall(r"^(\w+_\w+) ", picture, re.MULTILINE) == services
+
+
+@each_number_of_services
+def test_no_other_service_is_named(baked: Bake, answers: dict[str, Any]) -> None:
+    """A service that was not chosen is named nowhere, save in the record of the answers."""
+    absent = set(CONFIG["_services"]) - set(chosen("_services", answers))
+    texts = {
+        name: content.decode()
+        for name, content in tree(baked(**answers)).items()
+        if not name.endswith((".whl", ".cruft.json"))
+    }
+    named = {(name, word) for name, text in texts.items() for word in absent if re.search(rf"\b{word}\b", text)}
+    # A kind may be named where its service is not: the catalogue of kinds does not depend on the answers.
+    assert {(name, word) for name, word in named if not name.startswith("terraform/")} == set()
+
+
+@each_number_of_services
+def test_settings_name_only_services_that_are_there(baked: Bake, answers: dict[str, Any]) -> None:
+    """Each stage's settings are for this stage, and for the services that send something."""
+    senders = [name for name in chosen("_services", answers) if name.startswith("schedule_")]
+    for stage in STAGES:
+        config = read_yaml(baked(**answers) / "config" / f"{stage}.yml")
+        assert (config["stage"], list(config["services"])) == (stage, senders)
+
+
+def unfilled(value: object) -> bool:
+    """Whether a setting, or one inside it, was left empty."""
+    return any(map(unfilled, value.values())) if isinstance(value, dict) else value is None
+
+
+def test_only_the_local_settings_are_complete(baked: Bake) -> None:
+    """The local stage works at once; the others wait for what only the client knows."""
+    configs = {stage: read_yaml(baked() / "config" / f"{stage}.yml") for stage in STAGES}
+    assert {stage: unfilled(config) for stage, config in configs.items()} == {
+        "local": False,
+        "dev": True,
+        "staging": True,
+        "prod": True,
+    }
+
+
+def test_answers_arrive_whole(baked: Bake) -> None:
+    """A name with quotes, umlauts or YAML's own signs arrives as it was typed."""
+    for answers in HOSTILE:
+        full = DEFAULTS | answers
+        config = read_yaml(baked(**answers) / "config" / "dev.yml")
+        sender = config["services"]["schedule_distribution"]["from_name"]
+        assert (sender, config["alarm_email"]) == (full["client_name"], full["alarm_email"])
+        assert config["qualtrics"]["datacenter"] == full["qualtrics_datacenter"]
+        assert read_yaml(baked(**answers) / "workflow.yml")["name"] == baked(**answers).name
+
+
+def test_slug_is_made_from_the_name(baked: Bake) -> None:
+    """Who gives only a name gets a slug from its first word."""
+    assert baked(client_name="Globex Retail").name == "globex-etl"
+
+
+def test_python_holds_no_answers(baked: Bake) -> None:
+    """Code is the same whoever the client is; a long name can't change its form."""
+    one, other = (
+        {name: content for name, content in tree(baked(**answers)).items() if name.endswith(".py")}
+        for answers in ({}, HOSTILE[1])
+    )
+    assert one == other
+
+
+def test_handlers_are_short(baked: Bake) -> None:
+    """A handler holds only what is the client's: at most 25 lines, without blank ones."""
+    handlers = (baked(reminders="3") / "services").glob("*/handler.py")
+    lines = {path.parent.name: len([x for x in path.read_text("utf-8").splitlines() if x.strip()]) for path in handlers}
+    assert {name: count for name, count in lines.items() if count > 25} == {}
+
+
+def test_same_answers_give_the_same_bytes(template: Path, bake: Bake, baked: Bake, tmp_path: Path) -> None:
+    """Generated twice from the same answers, two repositories are the same, byte for byte."""
+    assert tree(bake(template, tmp_path)) == tree(baked())
+
+
+def test_make_lists_its_commands(baked: Bake) -> None:
+    """`make` alone lists the commands, and every command named in a document or in CI is one of them."""
+    listed = subprocess.run(["make"], cwd=baked(), capture_output=True, text=True, check=True).stdout
+    commands = set(re.findall(r"^  make ([a-z-]+) ", listed, re.MULTILINE))
+    makefile = (baked() / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert {"check", "clean", "format", "help", "lint", "run", "setup", "test", "update-template"} <= commands
+    for ci in CONFIG["ci"]:
+        for name, content in tree(baked(ci=ci)).items():
+            if name.endswith((".md", ".yml", ".yaml")):
+                assert set(re.findall(r"\bmake ([a-z][a-z-]+)(?=[\s`)]|$)", content.decode())) <= targets, name
+
+
+def test_sample_has_good_rows_and_six_kinds_of_bad_ones(baked: Bake) -> None:
+    """The sample file is as real files are: nearly all good, and no two bad rows alike."""
+    lines = (baked() / "tests/data/contacts.csv").read_text(encoding="utf-8").splitlines()
+    good = re.compile(r"[^@,\s]+@[^@,\s]+\.\w+,[^,]+,[^,]+,(DE|EN|FR),([^,\"]+|\"[^\"]+\"),2025-03-\d\d")
+    assert lines[0] == "email,first_name,last_name,language,branch,visited_on"
+    assert [line for line in lines[1:] if not good.fullmatch(line)] == [
+        ",Iris,Weber,DE,Riverside,2025-03-04",
+        "jonas.example.com,Jonas,Keller,DE,Old Town,2025-03-05",
+        "mira.sandoval@example.com,,Sandoval,EN,Northgate,2025-03-06",
+        "leo.fischer@example.com,Leo,Fischer,DE,Old Town,2025-02-30",
+        "tess.walker@example.com,Tess,Walker",
+        "pia.horn@example.com,Pia,Horn,DE,Riverside,2025-03-07,unexpected",
+    ]
+    assert len(lines) == 201

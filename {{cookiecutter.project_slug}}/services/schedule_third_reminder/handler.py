@@ -1,0 +1,12 @@
+"""Who has still not answered is reminded a third and last time."""
+
+from __future__ import annotations
+
+from qualtrics_etl import ScheduleReminder, lambda_handler
+
+
+class ScheduleThirdReminder(ScheduleReminder):
+    """How many days after the invitation is in workflow.yml, the text in config/; nothing of it is special here."""
+
+
+handler = lambda_handler(ScheduleThirdReminder)

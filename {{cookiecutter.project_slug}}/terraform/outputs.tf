@@ -1,0 +1,24 @@
+output "bucket" {
+  description = "Name of the data bucket: ledger, payloads, rejects, files."
+  value       = module.data_bucket.name
+}
+
+output "alarm_topic_arn" {
+  description = "Topic that alarms speak to; its e-mail subscription must be confirmed once."
+  value       = module.notifications.topic_arn
+}
+
+output "queue_urls" {
+  description = "Queue URL by service."
+  value       = { for service, each in module.service : service => each.queue_url }
+}
+
+output "dead_letter_queue_urls" {
+  description = "Dead-letter queue URL by service."
+  value       = { for service, each in module.service : service => each.dead_letter_queue_url }
+}
+
+output "secret_parameters" {
+  description = "Name of the parameter of each secret; values are set by hand, never here."
+  value       = module.secrets.parameter_names
+}
