@@ -89,7 +89,7 @@ demo: setup ## Generate the example client's repository and run its workflow on 
 	@echo "Where to look next:"
 	@echo "  $(DEMO)/acme-etl/README.md                       the client's repository"
 	@echo "  $(DEMO)/acme-etl/services/import_contacts/       a handler: only what is the client's own"
-	@echo "  $(DEMO)/acme-etl/.qetl/objects/rejects/          the rows that were put aside, with reasons"
+	@echo "  $(DEMO)/acme-etl/.qetl/rejects/                  the rows that were put aside, with reasons"
 	@echo "  cd $(DEMO)/acme-etl && make run FILE=your.csv    a file of your own"
 
 .PHONY: clean

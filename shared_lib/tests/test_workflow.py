@@ -182,3 +182,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "service `parse_file` is of kind `x`, which this library does not have. Known kinds",
         "service `import_contacts` is of kind `y`, which this library does not have. Known kinds",
     ]
+
+
+def test_queue_of_a_serial_service_hardly_counts(tmp_path: Path) -> None:
+    """There every deferral is a receive: the step counts its tries itself, and the queue must not give up first."""
+    workflow = make(tmp_path, DEFAULT_CHAIN, import_contacts={"concurrency": "serial"})
+    counts = {name: workflow.services[name].queue_receive_count for name in ("parse_file", "import_contacts")}
+    assert counts == {"parse_file": 5, "import_contacts": 1000}

@@ -99,12 +99,14 @@ def test_other_answers_apply(state_of: Callable[..., State], baked: Bake, answer
 
 
 def test_serial_service_gets_fifo_queues(apply: Callable[[Path], State], own: Path) -> None:
-    """`concurrency: serial` makes both queues FIFO, and whoever sends there may send to that name."""
+    """`serial` makes both queues FIFO, whoever sends there may send to that name, and deferrals don't use it up."""
     change_workflow(own, lambda workflow: workflow["services"]["import_contacts"].update(concurrency="serial"))
     made = apply(own)
     queue = made['module.service["import_contacts"].aws_sqs_queue.this']
     policy = json.loads(made['module.service["create_mailing_list"].aws_iam_role_policy.this']["policy"])
+    redrive = made['module.service["import_contacts"].aws_sqs_queue_redrive_policy.this']["redrive_policy"]
     assert (queue["name"], queue["fifo_queue"]) == ("acme-etl-local-import-contacts.fifo", True)
+    assert json.loads(redrive)["maxReceiveCount"] == 1000
     assert arn("sqs", "acme-etl-local-import-contacts.fifo") in policy["Statement"][1]["Resource"]
 
 

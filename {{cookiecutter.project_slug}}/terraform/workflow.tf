@@ -12,11 +12,13 @@ locals {
 
   services = {
     for service, given in local.workflow.services : service => {
-      kind              = given.kind
-      name              = "${local.prefix}-${replace(service, "_", "-")}"
-      serial            = tostring(given.concurrency) == "serial"
-      timeout_seconds   = given.timeout_seconds
-      max_receive_count = given.max_receive_count
+      kind            = given.kind
+      name            = "${local.prefix}-${replace(service, "_", "-")}"
+      serial          = tostring(given.concurrency) == "serial"
+      timeout_seconds = given.timeout_seconds
+
+      # In a FIFO queue a deferral is a receive too: there the function counts its tries, and the queue hardly at all.
+      max_receive_count = tostring(given.concurrency) == "serial" ? 1000 : given.max_receive_count
     }
   }
 

@@ -24,6 +24,8 @@ MAX_FUNCTION_SECONDS = 300
 """Longest function time-out: six times this is the queue's visibility time-out, which an on-call engineer waits for."""
 VISIBILITY_FACTOR = 6
 """Visibility time-out in function time-outs. Source: AWS Lambda developer guide, using Lambda with Amazon SQS."""
+SERIAL_RECEIVE_COUNT = 1000
+"""Source: Amazon SQS developer guide, dead-letter queues (the largest maxReceiveCount)."""
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)]
 WorkflowName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=3, max_length=20)]
@@ -62,6 +64,14 @@ class Service(Settings):
     def serial(self) -> bool:
         """Whether its queue is FIFO with one message at a time."""
         return self.concurrency == "serial"
+
+    @property
+    def queue_receive_count(self) -> int:
+        """Receives after which its queue itself gives a message up.
+
+        In a serial queue a deferral is a receive too, so there the step counts its tries, and the queue hardly at all.
+        """
+        return SERIAL_RECEIVE_COUNT if self.serial else self.max_receive_count
 
     @property
     def visibility_seconds(self) -> int:

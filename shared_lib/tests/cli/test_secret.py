@@ -39,8 +39,10 @@ def repository(make_repository: Make) -> Path:
         (
             ("qualtrics_token", "--stage", "dev"),
             "canary",
-            "error: Nothing reads a secret 'qualtrics_token' in stage dev; nothing was changed."
-            " Its settings ask for: qualtrics_api_token, sftp_private_key.\n",
+            (
+                "error: Nothing reads a secret 'qualtrics_token' in stage dev; nothing was changed."
+                " Its settings ask for: qualtrics_api_token, sftp_private_key.\n"
+            ),
         ),
         (
             ("qualtrics_api_token", "--stage", "local"),

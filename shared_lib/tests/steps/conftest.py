@@ -253,9 +253,7 @@ class Place:
     def rebuild_queues(self) -> None:
         """Make the queues anew: after a change of the workflow."""
         described = {
-            name: QueueSettings(
-                service.visibility_seconds, 1000 if service.serial else service.max_receive_count, service.serial
-            )
+            name: QueueSettings(service.visibility_seconds, service.queue_receive_count, service.serial)
             for name, service in self.workflow.services.items()
         }
         self.queues = LocalQueues(described, self.clock, duplicates=self.duplicates)

@@ -78,8 +78,8 @@ class Answers(ImportContacts):
         (
             {"contact": {"email": "p0@client.example"}},
             (
-                "Answers.build_contact returned a dict for line 2. Return a Contact, or raise RowRejectedError; to leave a"
-                " row out, override keep_row."
+                "Answers.build_contact returned a dict for line 2."
+                " Return a Contact, or raise RowRejectedError; to leave a row out, override keep_row."
             ),
         ),
     ],

@@ -209,7 +209,7 @@ def _counts(queues: LocalQueues, service: str) -> tuple[int, int, int]:
 def queue_settings(workflow: Workflow) -> dict[str, QueueSettings]:
     """Return what each service's queue is like, as the workflow says."""
     return {
-        name: QueueSettings(service.visibility_seconds, service.max_receive_count, service.serial)
+        name: QueueSettings(service.visibility_seconds, service.queue_receive_count, service.serial)
         for name, service in workflow.services.items()
     }
 
