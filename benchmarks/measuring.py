@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 MIB = 1024 * 1024
+MB = 1_000_000
 
 
 def medians(contestants: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
@@ -39,6 +40,11 @@ def peak_above(run: Callable[[], object]) -> float:
     before = _status("VmRSS")
     run()
     return (_status("VmHWM") - before) / MIB
+
+
+def peak_of_process() -> float:
+    """Return the most memory that this process ever held, interpreter and imports included, in MB. Linux only."""
+    return _status("VmHWM") / MB
 
 
 def _status(name: str) -> int:

@@ -231,7 +231,7 @@ def public_hooks() -> dict[str, object]:
         f"{cls.__name__}.{name}": hook
         for cls in STEPS.values()
         for name, hook in vars(cls).items()
-        if not name.startswith("_") and name not in NO_HOOKS
+        if not name.startswith("_") and name not in NO_HOOKS and not getattr(hook, "__final__", False)
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from qualtrics_etl.errors import InputError
 from qualtrics_etl.formats.csv_header import CsvSpec
+from qualtrics_etl.formats.rows import RowModel
 
 HEADER = b"email,first_name,visits\n"
 ANN = b"ann@x.example,Ann,1\n"
@@ -292,3 +293,25 @@ def test_a_file_without_a_header_shows_nobodys_data(read: Any) -> None:
         read(ANN + BOB, spec=CsvSpec(delimiter=";"))
 
     assert "ann@x.example" not in str(caught.value) + str(caught_with_delimiter.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "what"),
+    [
+        ({}, None, "Columns 1, 3 and 4 of crm.csv have the same name in its header (line 1)."),
+        (
+            {"Canaria": "first_name"},
+            "Canaria",
+            "Column 'Canaria' stands more than once in crm.csv: columns 1, 3 and 4 of the header (line 1).",
+        ),
+    ],
+)
+def test_a_repeated_name_is_shown_only_where_it_is_ours(
+    read: Any, columns: dict[str, str], name: str | None, what: str
+) -> None:
+    """Without a row model a column's name is the file's, perhaps a person; one of the setting `columns` is ours."""
+    with pytest.raises(InputError) as caught:
+        read(b"Canaria,1,canaria,Canaria\n", spec=CsvSpec(columns=columns), model=RowModel())
+
+    assert (caught.value.what, caught.value.field) == (what, name)
+    assert "anaria" not in caught.value.remedy

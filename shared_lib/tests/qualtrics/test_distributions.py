@@ -122,12 +122,26 @@ def test_ours_are_found_by_their_key(api: Api) -> None:
     assert (api.requests[0].path, api.requests[0].query) == ("/API/v3/distributions", query)
 
 
-def test_refused_invitation_names_the_settings(api: Api) -> None:
-    """A strict refusal points at the settings that the body was made from."""
+@pytest.mark.parametrize(
+    ("body", "check"),
+    [
+        (
+            distributions.build_invitation_body(MAIL, survey_id="SV_1", mailing_list_id="CG_1"),
+            "Check survey_id (SV_1), library_id (UR_1), message_id (MS_1) and from_email of the service",
+        ),
+        (
+            distributions.build_reminder_body(MAIL),
+            "Check library_id (UR_1), message_id (MS_1) and from_email of the service",
+        ),
+        (b"{}", "Check from_email of the service"),
+    ],
+)
+def test_refusal_names_the_settings_and_what_they_said(api: Api, body: bytes, check: str) -> None:
+    """A refusal that says only that something is not there points at the settings that the body was made from."""
     api.refuses(400, "RP_10", "Expected param not found: libraryId")
     with pytest.raises(PermanentError) as caught:
-        distributions.create(api.client, b"{}")
+        distributions.create(api.client, body)
     assert str(caught.value) == (
-        "create_distribution: status 400 RP_10 Expected param not found: libraryId [request r-1] "
-        "Check survey_id, library_id, message_id and the sender of the service in config/dev.yml."
+        f"create_distribution: status 400 RP_10 Expected param not found: libraryId [request r-1] "
+        f"{check} in config/dev.yml."
     )

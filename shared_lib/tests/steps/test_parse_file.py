@@ -139,7 +139,7 @@ def test_check_that_answers_instead_of_raising_is_named(parsing: Place, contacts
     ("content", "cause"),
     [
         (b"", "contacts.csv is empty: it has no header."),
-        (b"email,email\na,b\n", "Column 'email' stands more than once in contacts.csv: columns 1 and 2"),
+        (b"email,email\na,b\n", "Columns 1 and 2 of contacts.csv have the same name in its header (line 1)."),
     ],
 )
 def test_file_that_is_no_file_of_contacts_is_put_aside(parsing: Place, content: bytes, cause: str) -> None:

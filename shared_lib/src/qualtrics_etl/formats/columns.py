@@ -35,7 +35,13 @@ def text_fields(header: Sequence[str], columns: Mapping[str, str], *, file: str,
 
 
 def match_columns(
-    header: Sequence[str], fields: Mapping[str, bool], columns: Mapping[str, str], *, file: str, line: int
+    header: Sequence[str],
+    fields: Mapping[str, bool],
+    columns: Mapping[str, str],
+    *,
+    file: str,
+    line: int,
+    are_named_by_file: bool = False,
 ) -> list[int | None]:
     """Find the column of each field.
 
@@ -43,13 +49,14 @@ def match_columns(
         header: The columns, as the file names them.
         fields: Field to whether its column must be there.
         columns: Name in the file to field, for the fields whose names differ.
+        are_named_by_file: Whether the fields are what the header says, and not what we asked for.
 
     Returns:
         For each field the index of its column; None where an optional one is missing.
 
     Raises:
         ConfigurationError: `columns` names a field that is none.
-        InputError: A column is missing or repeated; names it.
+        InputError: A column is missing or repeated; names it, unless the name is the file's.
     """
     _check_setting(columns, fields)
     wanted = {field: name for name, field in columns.items()}
@@ -61,7 +68,8 @@ def match_columns(
         name = wanted.get(field, field)
         at = places.get(plain_name(name), [])
         if len(at) > 1:
-            raise _repeated(name, at, file=file, line=line)
+            is_ours = field in wanted or not are_named_by_file
+            raise _repeated(name if is_ours else None, at, file=file, line=line)
         if not at and must_be_there:
             raise _missing(name, len(header), file=file, line=line)
         found.append(at[0] if at else None)
@@ -100,13 +108,20 @@ def _missing(name: str, width: int, *, file: str, line: int) -> InputError:
     )
 
 
-def _repeated(name: str, places: Sequence[int], *, file: str, line: int) -> InputError:
-    numbers = " and ".join(str(place + 1) for place in places)
-    return InputError(
-        f"Column {name!r} stands more than once in {file}: columns {numbers} of the header (line {line}).",
-        remedy="Ask for a file where it stands once; names are compared without case, and blanks, dashes and "
-        "underscores count as the same.",
-        file=file,
-        row_number=line,
-        field=name,
+def _repeated(name: str | None, places: Sequence[int], *, file: str, line: int) -> InputError:
+    """Say which columns have one name; None is a name out of the file, and is not quoted.
+
+    In a file without a header line it is the data of a person, and would reach logs and dead letters.
+    """
+    *others, last = [str(place + 1) for place in places]
+    numbers = f"{', '.join(others)} and {last}"
+    remedy = (
+        "Ask for a file where it stands once; names are compared without case, and blanks, dashes and underscores "
+        "count as the same."
     )
+    if name is None:
+        what = f"Columns {numbers} of {file} have the same name in its header (line {line})."
+        remedy += " If the file has no header line, ask for one: the first line is read as the names of the columns."
+    else:
+        what = f"Column {name!r} stands more than once in {file}: columns {numbers} of the header (line {line})."
+    return InputError(what, remedy=remedy, file=file, row_number=line, field=name)

@@ -73,10 +73,10 @@ class RowModel:
 
         Raises:
             ConfigurationError: `columns` names a field that is none.
-            InputError: A column is missing or repeated; names it.
+            InputError: A column is missing or repeated; names it, unless the name is the file's.
         """
         fields = text_fields(header, columns, file=file, line=line) if self.is_text else self.fields
-        places = match_columns(header, fields, columns, file=file, line=line)
+        places = match_columns(header, fields, columns, file=file, line=line, are_named_by_file=self.is_text)
         cells = [self._cells.get(field, _TEXT).annotation for field in fields]
         return RowValidator(tuple(fields), cells, header, places)
 

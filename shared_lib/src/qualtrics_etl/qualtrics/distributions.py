@@ -30,7 +30,12 @@ LinkType = Literal["Individual", "Anonymous", "Multiple"]
 
 RequestType = Literal["Invite", "Reminder", "ThankYou", "GeneratedInvite", "Email", "Portal", "PortalInvite"]
 
-_CHECK = "survey_id, library_id, message_id and the sender of the service in config/<stage>.yml"
+_IDS_SENT = {
+    "survey_id": ("surveyLink", "surveyId"),
+    "library_id": ("message", "libraryId"),
+    "message_id": ("message", "messageId"),
+}
+"""Setting to where a body says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def create(client: Client, body: bytes) -> str:
 
     Source: Qualtrics API reference, page on creating distributions.
     """
-    return client.call(CREATE_DISTRIBUTION, body=body, check=_CHECK).result.text("id")
+    return client.call(CREATE_DISTRIBUTION, body=body, check=_settings_of(body)).result.text("id")
 
 
 def create_reminder(client: Client, parent_id: str, body: bytes) -> str:
@@ -142,7 +147,7 @@ def create_reminder(client: Client, parent_id: str, body: bytes) -> str:
     Source: Qualtrics API reference, page on distribution reminders (the id stands under `distributionId`).
     """
     ids = {"distribution_id": parent_id}
-    return client.call(CREATE_REMINDER, ids, body=body, check=_CHECK).result.text("distributionId", "id")
+    return client.call(CREATE_REMINDER, ids, body=body, check=_settings_of(body)).result.text("distributionId", "id")
 
 
 def create_thank_you(client: Client, parent_id: str, body: bytes) -> str:
@@ -157,7 +162,7 @@ def create_thank_you(client: Client, parent_id: str, body: bytes) -> str:
     Source: Qualtrics API reference, page on distribution thank-yous (the id stands under `distributionId`).
     """
     ids = {"distribution_id": parent_id}
-    return client.call(CREATE_THANK_YOU, ids, body=body, check=_CHECK).result.text("distributionId", "id")
+    return client.call(CREATE_THANK_YOU, ids, body=body, check=_settings_of(body)).result.text("distributionId", "id")
 
 
 def list_for(
@@ -183,6 +188,14 @@ def list_for(
         LIST_DISTRIBUTIONS, query=query, check="survey_id of the service in config/<stage>.yml"
     ):
         yield _read_distribution(element)
+
+
+def _settings_of(body: bytes) -> str:
+    """Return the settings that a body was made from, with their ids: a refusal may not say which one it means."""
+    sent = Record(orjson.loads(body), CREATE_DISTRIBUTION.name)
+    found = {setting: sent.record(part).text_or_none(name) for setting, (part, name) in _IDS_SENT.items()}
+    ids = ", ".join(f"{setting} ({value})" for setting, value in found.items() if value)
+    return f"{ids}{' and ' * bool(ids)}from_email of the service in config/<stage>.yml"
 
 
 def _mail(mail: Mail) -> Mapping[str, object]:

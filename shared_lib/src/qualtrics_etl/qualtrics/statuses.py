@@ -94,7 +94,8 @@ def error_for(response: Response, envelope: Envelope | None, attempt: Attempt) -
 def set_secrets(names: tuple[str, ...]) -> str:
     """Return the remedy for credentials that Qualtrics does not know."""
     commands = " and ".join(f"`make secret NAME={name} STAGE=<stage>`" for name in names)
-    return f"Set {commands}, or check qualtrics.datacenter in config/<stage>.yml: each data center knows its own only."
+    them = "it" if len(names) == 1 else "them"
+    return f"Set {them} anew with {commands}, or check qualtrics.datacenter in config/<stage>.yml: each data center knows its own only."
 
 
 def _remedy(status: int, attempt: Attempt) -> str:

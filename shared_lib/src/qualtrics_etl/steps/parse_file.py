@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, BinaryIO, ClassVar, cast, final
 
 import orjson
 from pydantic import Field, StringConstraints
@@ -17,7 +17,7 @@ from typing_extensions import override
 from qualtrics_etl import catalogue
 from qualtrics_etl.catalogue import Kind
 from qualtrics_etl.errors import ConfigurationError, InputError, PreconditionFailedError, RetryableError
-from qualtrics_etl.formats.batches import Batch, decode_batch, encode_batch, encode_rejects
+from qualtrics_etl.formats.batches import Batch, Position, decode_batch, encode_batch, encode_rejects
 from qualtrics_etl.formats.csv_file import CheckRow, read_batches
 from qualtrics_etl.formats.csv_header import CsvSpec
 from qualtrics_etl.formats.rows import Row, RowModel
@@ -26,7 +26,7 @@ from qualtrics_etl.messages import FileFetched, FileParsed, Message, ParsingCont
 from qualtrics_etl.payloads import batch_name, batches_prefix, manifest_key, reject_key
 from qualtrics_etl.settings import StepSettings
 from qualtrics_etl.steps.base import Delivery
-from qualtrics_etl.steps.contexts import RowContext, RowValues
+from qualtrics_etl.steps.contexts import RowContext, RowValues, RunContext
 from qualtrics_etl.steps.outcomes import Ended
 from qualtrics_etl.steps.repeatable import RepeatableStep
 
@@ -109,24 +109,40 @@ class ParseFile(RepeatableStep):
         return decode_batch(found.body) if found else None
 
     def _read_on(self, message: Message, last: Batch | None) -> Iterator[Batch]:
-        fetched, position, settings = message.fact(FileFetched), last.end if last else None, self.settings
+        fetched, position = message.fact(FileFetched), last.end if last else None
         with self._wiring.objects.open(fetched.key, start=position.offset if position else 0) as stream:
-            yield from read_batches(
-                stream,
-                CsvSpec(delimiter=settings.delimiter, encoding=settings.encoding, columns=settings.columns),
-                RowModel(self.row_model),
-                file=fetched.name,
-                position=position,
-                rows_per_batch=settings.rows_per_batch,
-                max_batch_bytes=MAX_BATCH_BYTES,
-                check_row=self._row_check(message),
-            )
+            yield from self.read(stream, file=fetched.name, run=self._context(message), position=position)
 
-    def _row_check(self, message: Message) -> CheckRow | None:
+    @final
+    def read(
+        self, stream: BinaryIO, *, file: str, run: RunContext, position: Position | None = None
+    ) -> Iterator[Batch]:
+        """Read a file as this step is told to: settings, row model, the client's own check of a row.
+
+        Args:
+            stream: The file from its first byte on; from byte `position.offset` on where a position is given.
+            file: Its name, for errors.
+
+        Raises:
+            InputError: The file can't be used as a whole.
+        """
+        settings = self.settings
+        yield from read_batches(
+            stream,
+            CsvSpec(delimiter=settings.delimiter, encoding=settings.encoding, columns=settings.columns),
+            RowModel(self.row_model),
+            file=file,
+            position=position,
+            rows_per_batch=settings.rows_per_batch,
+            max_batch_bytes=MAX_BATCH_BYTES,
+            check_row=self._row_check(run),
+        )
+
+    def _row_check(self, run: RunContext) -> CheckRow | None:
         """Return the client's own check of a row; None without one, since calling it costs more than parsing."""
         if type(self).validate_row is ParseFile.validate_row:
             return None
-        run, validate_row = self._context(message), cast("Callable[..., object]", self.validate_row)
+        validate_row = cast("Callable[..., object]", self.validate_row)
 
         def check(row: RowValues, line: int) -> None:
             if (answer := validate_row(row, context=RowContext(run, line))) is not None:

@@ -6,7 +6,7 @@ Run pytest in the repository's root: the checks read its workflow.yml and config
 from __future__ import annotations
 
 from qualtrics_etl.testing.checks import StepChecks, WorkflowChecks
-from qualtrics_etl.testing.hooks import row_context, run_context, wired_step
+from qualtrics_etl.testing.hooks import parse_text, row_context, run_context, wired_step
 from qualtrics_etl.testing.runs import Disturbance, Outcome, run_workflow
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Outcome",
     "StepChecks",
     "WorkflowChecks",
+    "parse_text",
     "row_context",
     "run_context",
     "run_workflow",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from qualtrics_etl.formats.batches import Reject, rows_as_mappings
 from qualtrics_etl.local.clock import VirtualClock
 from qualtrics_etl.local.objects import MemoryObjects
 from qualtrics_etl.local.queues import LocalQueues
@@ -15,7 +17,8 @@ from qualtrics_etl.local.run import queue_settings
 from qualtrics_etl.local.secrets import FixedSecrets
 from qualtrics_etl.settings import read_config
 from qualtrics_etl.steps.base import Step, Wiring
-from qualtrics_etl.steps.contexts import RowContext, RunContext
+from qualtrics_etl.steps.contexts import RowContext, RowValues, RunContext
+from qualtrics_etl.steps.parse_file import ParseFile
 from qualtrics_etl.workflow import read_workflow
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -42,6 +45,19 @@ def wired_step(service: str) -> Any:
     )
     step: Step = load_handler(root, service).step(wiring)
     return step
+
+
+def parse_text(service: str, text: str) -> tuple[list[RowValues], list[Reject]]:
+    """Parse a file's text as a `parse_file` service does; return its good rows and its rejects, in file order.
+
+    Raises:
+        InputError: The file can't be used as a whole.
+    """
+    step: ParseFile = wired_step(service)
+    stream = io.BytesIO(text.encode(step.settings.encoding))
+    batches = list(step.read(stream, file="test.csv", run=run_context(service=service)))
+    rows: list[RowValues] = [row for batch in batches for _, row in rows_as_mappings(batch)]
+    return rows, [reject for batch in batches for reject in batch.rejects]
 
 
 def run_context(**changes: Any) -> RunContext:
