@@ -67,8 +67,12 @@ lint: setup ## Check form, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: sunsets
+sunsets: setup ## Warn of API endpoints whose support ends soon
+	@$(BIN)/python -c 'import datetime as d, qualtrics_etl.qualtrics.registry as r; [print(w) for w in r.sunset_warnings(d.date.today())]'
+
 .PHONY: test
-test: setup emulator schema lint ## Run every check and every test
+test: setup emulator schema lint sunsets ## Run every check and every test
 	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 # --- the library's wheel, as generated repositories get it ---------------------------------------------------------------

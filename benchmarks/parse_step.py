@@ -21,7 +21,7 @@ from crm_file import CrmRow, write_crm_file
 from measuring import peak_of_process
 
 from qualtrics_etl import ParseFile
-from qualtrics_etl.local.clock import SystemClock
+from qualtrics_etl.clock import SystemClock
 from qualtrics_etl.local.objects import FolderObjects
 from qualtrics_etl.local.queues import LocalQueues, QueueSettings
 from qualtrics_etl.local.secrets import FixedSecrets
@@ -181,6 +181,7 @@ def workflow_with(timeout_seconds: int) -> Workflow:
     chain = ["fetch_sftp_file", SERVICE, NEXT]
     sizes = {"memory_mb": 256, "concurrency": 2, "batch_size": 1, "max_receive_count": 3}
     services = {name: {"kind": name, "timeout_seconds": timeout_seconds, **sizes} for name in chain}
+    services["fetch_sftp_file"]["schedule"] = "rate(15 minutes)"
     return check_workflow(
         YamlFile(Path("workflow.yml"), {"name": "bench", "chains": {"crm": chain}, "services": services}, {})
     )

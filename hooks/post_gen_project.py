@@ -134,9 +134,9 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 def print_next_steps(answers: Answers, *, linked: bool) -> None:
     """Print five lines: where it is, and what to do first."""
-    link = "cruft check               is the template newer?"
+    link = ".venv/bin/cruft check     is the template newer? (after make test)"
     if not linked:
-        link = "cruft link ADDRESS        ties it to the template (this copy of the template is no git checkout)"
+        link = ".venv/bin/cruft link ADDRESS   ties it to the template (this copy of the template is no git checkout)"
     print(f"{answers['project_slug']} is ready in {Path.cwd()}. There:")
     print("  git init && git add -A && git commit -m 'Generate from the template'")
     print("  make test lint            its own tests, first time with a minute of set-up")

@@ -93,7 +93,7 @@ def test_copy_without_git_is_not_tied(
         "  git init && git add -A && git commit -m 'Generate from the template'",
         "  make test lint            its own tests, first time with a minute of set-up",
         "  make run FILE=tests/data/contacts.csv",
-        "  cruft link ADDRESS        ties it to the template (this copy of the template is no git checkout)",
+        "  .venv/bin/cruft link ADDRESS   ties it to the template (this copy of the template is no git checkout)",
     ]
     assert not (tmp_path / "acme-etl" / ".cruft.json").exists()
 

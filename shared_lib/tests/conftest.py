@@ -40,24 +40,77 @@ CONFIG = {
 }
 FAST = {"timeout_seconds": 60, "memory_mb": 256, "concurrency": 2, "batch_size": 1, "max_receive_count": 3}
 
+FUNCTION = """\
+{service}:
+  name: ${{self:custom.prefix}}-{service}
+  handler: services/{service}/handler.handler
+  role: ${{ssm:${{self:custom.parameters}}/{service}/role_arn}}
+  timeout: ${{file(workflow.yml):services.{service}.timeout_seconds}}
+  environment:
+    QETL_SERVICE: {service}
+    QETL_QUEUE_URLS: ${{ssm:${{self:custom.parameters}}/{service}/queue_urls}}
+  events:
+    - sqs:
+        arn: ${{ssm:${{self:custom.parameters}}/{service}/queue_arn}}
+        maximumConcurrency: ${{file(serverless/maximum_concurrency.cjs):{service}, null}}
+"""
+"""What `qetl check` reads of a function.yml, in the words of the template's."""
+TICK = "    - schedule:\n        rate:\n          - ${file(workflow.yml):services.fetch_sftp_file.schedule}\n"
+"""The event that starts the chain."""
+
 MakeRepository = Callable[..., Path]
 
 
 def write_repository(root: Path, **settings: dict[str, object]) -> Path:
     """Write a repository of the default flow, with some services' settings changed; return its root."""
-    services = {name: {"kind": name, **FAST, "settings": settings.get(name, {})} for name in CHAIN}
+    services: dict[str, dict[str, object]] = {
+        name: {"kind": name, **FAST, "settings": settings.get(name, {})} for name in CHAIN
+    }
+    services["fetch_sftp_file"]["schedule"] = "rate(15 minutes)"
     workflow = {"name": "acme-etl", "chains": {"contacts": list(CHAIN)}, "services": services}
     (root / "config").mkdir(parents=True)
     (root / "workflow.yml").write_text(yaml.safe_dump(workflow, sort_keys=False), encoding="utf-8")
     (root / "config" / "local.yml").write_text(yaml.safe_dump(CONFIG, sort_keys=False), encoding="utf-8")
     for name, step in CHAIN.items():
-        folder = root / "services" / name
-        folder.mkdir(parents=True)
-        (folder / "handler.py").write_text(
-            f"from qualtrics_etl import {step}, lambda_handler\n\nhandler = lambda_handler({step})\n"
-        )
-        (folder / "function.yml").write_text(f"{name}: {{}}\n")
+        write_service(root, name, step)
+    list_functions(root, *CHAIN)
     return root
+
+
+def write_service(root: Path, name: str, step: str) -> None:
+    """Write a service's folder."""
+    folder = root / "services" / name
+    folder.mkdir(parents=True)
+    handler = f"from qualtrics_etl import {step}, lambda_handler\n\nhandler = lambda_handler({step})\n"
+    (folder / "handler.py").write_text(handler, encoding="utf-8")
+    function = FUNCTION.format(service=name) + (TICK if name == "fetch_sftp_file" else "")
+    (folder / "function.yml").write_text(function, encoding="utf-8")
+
+
+def list_functions(root: Path, *services: str) -> None:
+    """Write the functions of these services into serverless.yml."""
+    functions = [f"${{file(services/{name}/function.yml)}}" for name in services]
+    (root / "serverless.yml").write_text(yaml.safe_dump({"functions": functions}), encoding="utf-8")
+
+
+def add_branch(root: Path) -> Path:
+    """Let a second chain part after `parse_file`: a list and an import of its own; return the root."""
+    added = {"create_staff_list": "CreateMailingList", "import_staff": "ImportContacts"}
+    kinds = dict(zip(added, ("create_mailing_list", "import_contacts"), strict=True))
+    workflow = yaml.safe_load((root / "workflow.yml").read_text(encoding="utf-8"))
+    workflow["chains"]["staff"] = ["fetch_sftp_file", "parse_file", *added]
+    workflow["services"] |= {name: {"kind": kind, **FAST} for name, kind in kinds.items()}
+    (root / "workflow.yml").write_text(yaml.safe_dump(workflow, sort_keys=False), encoding="utf-8")
+    for name, step in added.items():
+        write_service(root, name, step)
+    list_functions(root, *CHAIN, *added)
+    return root
+
+
+@pytest.fixture
+def make_branch(make_repository: MakeRepository) -> MakeRepository:
+    """Write a repository whose workflow has a branch with two imports."""
+    return lambda **settings: add_branch(make_repository(**settings))
 
 
 @pytest.fixture

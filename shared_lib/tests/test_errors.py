@@ -108,6 +108,7 @@ def test_silence_is_believed_to_have_had_an_effect(error: RetryableError | NotYe
     [
         (ConfigurationError, WorkflowError),
         (InputError, RowRejectedError),
+        (RetryableError, errors.LostClaimError),
         (RetryableError, PreconditionFailedError),
         (errors.PermanentError, OutcomeUnknownError),
     ],

@@ -3,63 +3,42 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import BinaryIO
 
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl.errors import PermanentError, PreconditionFailedError, RetryableError
-from qualtrics_etl.ledger import Cause, Entry, How, Ledger, LostClaimError, Output, State, entry_key
+from qualtrics_etl.errors import LostClaimError, PermanentError, PreconditionFailedError, RetryableError
+from qualtrics_etl.ledger import Cause, Entry, How, Ledger, Output, State, entry_key
 from qualtrics_etl.local.clock import VirtualClock
 from qualtrics_etl.local.objects import MemoryObjects
 from qualtrics_etl.messages import MailingListCreated
-from qualtrics_etl.ports import ObjectStore, ObjectSummary, PutResult, StoredObject
+from qualtrics_etl.ports import ObjectStore, PutResult
+from qualtrics_etl.testing.faults import ObjectsAround
 
 KEY = entry_key("acme-1", "create_mailing_list", "all")
 INTENT = Entry(State.INTENT, lease_seconds=120, call_possible=True)
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
-class UnansweredObjects(ObjectStore):
+class UnansweredObjects(ObjectsAround):
     """Another store, some of whose puts go unanswered; by turn `""` works, `lost` has no effect, `late` has one."""
 
     def __init__(self, inner: ObjectStore) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self.turns: list[str] = []
         self.puts = 0
-
-    @override
-    def get(self, key: str) -> StoredObject | None:
-        return self._inner.get(key)
-
-    @override
-    def open(self, key: str, *, start: int = 0) -> BinaryIO:
-        return self._inner.open(key, start=start)
 
     @override
     def put(self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None) -> PutResult:
         self.puts += 1
         turn = self.turns.pop(0) if self.turns else ""
         if turn != "lost":
-            result = self._inner.put(key, body, if_none_match=if_none_match, if_match=if_match)
+            result = super().put(key, body, if_none_match=if_none_match, if_match=if_match)
             if not turn:
                 return result
         raise PreconditionFailedError("412") if turn == "refused" else RetryableError("no answer")
-
-    @override
-    def put_stream(self, key: str, chunks: Iterable[bytes]) -> PutResult:
-        return self._inner.put_stream(key, chunks)
-
-    @override
-    def delete(self, key: str) -> None:
-        self._inner.delete(key)
-
-    @override
-    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectSummary]:
-        return self._inner.list(prefix, start_after=start_after)
 
 
 @pytest.fixture

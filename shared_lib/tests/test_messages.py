@@ -95,7 +95,7 @@ def test_missing_fact_names_what_to_do() -> None:
         make_message().fact(MailingListCreated)
     assert str(caught.value) == (
         "The message for import_contacts (run acme-etl-1) holds no MailingListCreated. The workflow was changed while"
-        " the run was under way: run `qetl check`, then send the input again."
+        " the run was under way. Have the client send the missing rows in a new file, then delete this message."
     )
 
 

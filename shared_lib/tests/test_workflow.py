@@ -25,7 +25,7 @@ DEFAULT_CHAIN = [
 def make(folder: Path, *chains: list[str], **changes: dict[str, object] | None) -> Workflow:
     """Check a workflow of these chains, a service each, with some services' keys changed (None: left out)."""
     names = dict.fromkeys(name for chain in chains for name in chain)
-    services = {
+    services: dict[str, dict[str, object]] = {
         name: {
             "kind": name,
             "timeout_seconds": 60,
@@ -36,11 +36,13 @@ def make(folder: Path, *chains: list[str], **changes: dict[str, object] | None) 
         }
         for name in names
     }
+    for chain in chains:
+        services[chain[0]]["schedule"] = "rate(15 minutes)"
     for name, change in changes.items():
         if change is None:
             del services[name]
         else:
-            services.setdefault(name, {}).update(change)  # type: ignore[arg-type]
+            services.setdefault(name, {}).update(change)
     content = {"name": "acme-etl", "chains": {f"c{n}": chain for n, chain in enumerate(chains)}, "services": services}
     path = folder / "workflow.yml"
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -75,7 +77,7 @@ def test_service_in_two_chains_makes_a_branch(tmp_path: Path) -> None:
 def test_unknown_kind_is_named_with_line_and_the_known_ones(tmp_path: Path) -> None:
     """A misspelt kind would otherwise be found by Lambda."""
     assert error_of(tmp_path, DEFAULT_CHAIN, parse_file={"kind": "parse_files"}) == (
-        "workflow.yml:19: service `parse_file` is of kind `parse_files`, which this library does not have. Known kinds:"
+        "workflow.yml:20: service `parse_file` is of kind `parse_files`, which this library does not have. Known kinds:"
         " create_mailing_list, fetch_sftp_file, import_contacts, parse_file, schedule_distribution, schedule_reminder."
     )
 
@@ -93,7 +95,7 @@ def test_service_in_no_chain_is_told(tmp_path: Path) -> None:
     full = {"kind": "parse_file", "timeout_seconds": 1, "memory_mb": 128, "concurrency": 2, "batch_size": 1}
     text = error_of(tmp_path, DEFAULT_CHAIN, lonely={**full, "max_receive_count": 5})
     assert text == (
-        "workflow.yml:53: service `lonely` stands in no chain, so nothing ever reaches it. Put it into a chain, or"
+        "workflow.yml:54: service `lonely` stands in no chain, so nothing ever reaches it. Put it into a chain, or"
         " delete it and its folder."
     )
 
@@ -125,6 +127,14 @@ def test_chain_that_nothing_starts_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_chain_without_a_schedule_is_told(tmp_path: Path) -> None:
+    """Deployed, a chain that begins on a tick would wait for one for ever."""
+    assert error_of(tmp_path, DEFAULT_CHAIN, fetch_sftp_file={"schedule": None}) == (
+        "workflow.yml:11: `fetch_sftp_file` begins chain `c0` and has no `schedule`, so nothing ever starts it."
+        " Write `schedule: rate(15 minutes)`."
+    )
+
+
 def test_two_ways_to_one_service_in_a_run_are_told(tmp_path: Path) -> None:
     """The second message would look like a copy of the first and be dropped."""
     one = ["fetch_sftp_file", "parse_file", "create_mailing_list", "schedule_distribution"]
@@ -145,7 +155,7 @@ def test_schedule_inside_a_chain_is_told(tmp_path: Path) -> None:
 def test_serial_service_takes_one_message_at_a_time(tmp_path: Path) -> None:
     """Several messages in one invocation would not be serial."""
     text = error_of(tmp_path, DEFAULT_CHAIN, import_contacts={"concurrency": "serial", "batch_size": 2})
-    assert text.startswith("workflow.yml:37: service `import_contacts` is serial and takes 2 messages at once.")
+    assert text.startswith("workflow.yml:38: service `import_contacts` is serial and takes 2 messages at once.")
 
 
 @pytest.mark.parametrize(

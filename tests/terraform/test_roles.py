@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import yaml
+from tests.conftest import Bake
 from tests.terraform.conftest import ACCOUNT, State, arn, change_workflow, read_yaml
+from typing_extensions import override
 
 from qualtrics_etl.catalogue import KINDS
+from qualtrics_etl.local.repository import open_repository
+from qualtrics_etl.local.run import LocalRun
+from qualtrics_etl.ports import ObjectStore, PutResult, StoredObject
+from qualtrics_etl.testing.faults import ObjectsAround
 
 pytestmark = pytest.mark.slow
 
@@ -137,3 +145,71 @@ def test_other_logins_need_other_secrets(apply: Callable[[Path], State], own: Pa
     assert reading["Resource"] == [
         arn("ssm", f"parameter/acme-etl/local/{name}") for name in ("qualtrics_client_id", "qualtrics_client_secret")
     ]
+
+
+class RecordedObjects(ObjectsAround):
+    """A store that writes down which service does what with which key."""
+
+    def __init__(self, service: str, inner: ObjectStore, touched: set[tuple[str, str, str]]) -> None:
+        super().__init__(inner)
+        self._note = lambda action, key: touched.add((service, action, key))
+
+    @override
+    def get(self, key: str) -> StoredObject | None:
+        self._note("s3:GetObject", key)
+        return super().get(key)
+
+    @override
+    def open(self, key: str, *, start: int = 0) -> BinaryIO:
+        self._note("s3:GetObject", key)
+        return super().open(key, start=start)
+
+    @override
+    def put(self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None) -> PutResult:
+        self._note("s3:PutObject", key)
+        return super().put(key, body, if_none_match=if_none_match, if_match=if_match)
+
+    @override
+    def put_stream(self, key: str, chunks: Iterable[bytes]) -> PutResult:
+        self._note("s3:PutObject", key)
+        return super().put_stream(key, chunks)
+
+    @override
+    def delete(self, key: str) -> None:
+        self._note("s3:DeleteObject", key)
+        super().delete(key)
+
+
+def test_steps_touch_only_what_their_roles_allow(state: State, baked: Bake, tmp_path: Path) -> None:
+    """Run for real, with several batches, rejects and a file that comes twice: no key lies outside the role's."""
+    touched: set[tuple[str, str, str]] = set()
+    repository = open_repository(shutil.copytree(baked(), tmp_path / "acme-etl"))
+    place = LocalRun(
+        repository,
+        tmp_path / "state",
+        rate_limits=False,
+        objects_for=lambda service, objects: RecordedObjects(service, objects, touched),
+    )
+    large = tmp_path / "large.csv"
+    rows = ["no address,Ann,Lee,EN,North,2026-01-02"]
+    rows += [f"p{n}@example.com,Ann,{'x' * 900},EN,North,2026-01-02" for n in range(6_000)]
+    large.write_text("\n".join(["email,first_name,last_name,language,branch,visited_on", *rows]))
+    again = Path(shutil.copyfile(large, tmp_path / "again.csv"))
+    with place:
+        for file in (large, again):
+            place.drop(file)
+        place.engine.run()
+    allowed = {
+        (service, action): [resource.removeprefix(f"{BUCKET}/") for resource in each["Resource"]]
+        for service, rights in statements(state).items()
+        for each in rights
+        for action in each["Action"]
+        if action.startswith("s3:")
+    }
+    refused = [
+        (service, action, key)
+        for service, action, key in sorted(touched)
+        if not any(fnmatchcase(key, pattern) for pattern in allowed.get((service, action), []))
+    ]
+    assert refused == []
+    assert {action for _, action, _ in touched} == {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}

@@ -110,7 +110,7 @@ def test_provider_in_full(printed: dict[str, Any]) -> None:
         "tags": tags,
         "stackTags": tags,
         "layers": [{"Ref": "BaseLambdaLayer"}],
-        "logs": {"lambda": {"logFormat": "JSON"}},
+        "logs": {"lambda": {"logFormat": "JSON", "applicationLogLevel": "INFO"}},
         "environment": {"QETL_STAGE": "local", "QETL_BUCKET": f"acme-etl-local-data-{ACCOUNT}"},
     }
 

@@ -33,7 +33,7 @@ locals {
     }
     import_contacts = {
       read    = ["payloads/*"]
-      write   = ["payloads/*/{service}/*", "rejects/*/{service}/*"]
+      write   = ["payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*"] # halves of too large a batch
       delete  = []
       secrets = local.qualtrics_login
     }

@@ -1,15 +1,17 @@
 """Every error of the library, in one tree, by what happens to the message next.
 
     QualtricsEtlError
-    ├── ConfigurationError        nothing was tried: correct the setting, deploy again
-    │   └── WorkflowError         workflow.yml can't work; names the line
-    ├── InputError                the client's data: this file is put aside, other files go on
-    │   └── RowRejectedError      one row is put aside with its reason, the other rows go on
-    ├── NotYetError               too early or throttled: sent again later, no receive is burnt
-    ├── RetryableError            the queue delivers it again, with back-off
-    │   └── PreconditionFailedError   somebody else changed the object first: read it back
-    └── PermanentError            no retry can help: it waits in the dead-letter queue, with the remedy
-        └── OutcomeUnknownError   the call may or may not have happened, and repeating it could reach people twice
+    ├── ConfigurationError        a setting or secret is wrong, and nothing came of the call: put it right, deploy
+    │   └── WorkflowError         the fault is in workflow.yml, at the line that is named
+    ├── InputError                what the client sent is unusable: it stops here, every other input goes on
+    │   └── RowRejectedError      a single row is unusable: it ends in the reject file, its neighbours go on
+    ├── NotYetError               nothing is wrong, only early: another look later, which costs no try
+    │   └── UndecidedError        it can't be told yet what an earlier call did
+    ├── RetryableError            likely to pass: tried again after a growing pause, until the tries are used up
+    │   ├── LostClaimError        another worker has taken the work over: this one gives way
+    │   └── PreconditionFailedError   an object is no longer as it was when it was read
+    └── PermanentError            trying again changes nothing: the message waits until somebody follows the remedy
+        └── OutcomeUnknownError   Qualtrics may have acted, and acting twice could reach people: look there first
 
 A text says what happened, where, and what to do next, without secrets and without personal data.
 """
@@ -17,6 +19,11 @@ A text says what happened, where, and what to do next, without secrets and witho
 from __future__ import annotations
 
 from typing_extensions import override
+
+SEND_ANEW = "Have the client send the missing rows in a new file, then delete this message."
+"""The remedy where a run can't go on: the same file again would be recognised, and begin nothing."""
+EXPIRED = f"It expires with the run's personal data. {SEND_ANEW}"
+"""The remedy where something of a run is gone from the store."""
 
 
 class QualtricsEtlError(Exception):
@@ -41,7 +48,7 @@ class QualtricsEtlError(Exception):
 
 
 class ConfigurationError(QualtricsEtlError):
-    """A setting is missing or wrong; nothing was tried."""
+    """A setting, a secret or a hook is not as it must be; Qualtrics did nothing."""
 
 
 class WorkflowError(ConfigurationError):
@@ -62,7 +69,7 @@ class WorkflowError(ConfigurationError):
 
 
 class InputError(QualtricsEtlError):
-    """The client's file or event can't be used as a whole; nothing of it goes on.
+    """What the client sent is unusable as a whole, so none of it reaches Qualtrics.
 
     Attributes:
         file: Name of the file, as the client knows it; None for an event.
@@ -86,11 +93,11 @@ class InputError(QualtricsEtlError):
 
 
 class RowRejectedError(InputError):
-    """One row can't go on: raised by a hook, kept with its reason; the other rows go on."""
+    """A hook refuses one row; it is kept with the reason, and its neighbours go on."""
 
 
 class NotYetError(QualtricsEtlError):
-    """Too early, throttled, or somebody else is at it: the message is sent again later.
+    """There is nothing to do but to wait: for a limit, a job, or another worker at the same message.
 
     Attributes:
         delay_seconds: How long to wait before the next look.
@@ -112,8 +119,12 @@ class NotYetError(QualtricsEtlError):
         self.call_made = call_made
 
 
+class UndecidedError(NotYetError):
+    """Whether an earlier call had its effect can't be told yet; what was seen so far is in the ledger already."""
+
+
 class RetryableError(QualtricsEtlError):
-    """A fault that may pass: the queue delivers the message again, with back-off.
+    """A fault that is likely to pass: the message is tried again, after longer and longer pauses.
 
     Attributes:
         call_made: False when it is certain that the step's own call had no effect. True is the safe belief after a
@@ -125,6 +136,10 @@ class RetryableError(QualtricsEtlError):
         self.call_made = call_made
 
 
+class LostClaimError(RetryableError):
+    """Another worker wrote the ledger's entry first: whatever this one did must not be recorded over it."""
+
+
 class PreconditionFailedError(RetryableError):
     """A conditional put or delete was refused: the object is not in the state that was named (HTTP 412)."""
 
@@ -133,8 +148,8 @@ class PreconditionFailedError(RetryableError):
 
 
 class PermanentError(QualtricsEtlError):
-    """No retry can help: the message waits in the dead-letter queue until somebody acts on the remedy."""
+    """Trying again changes nothing: the message stays in the dead-letter queue until somebody follows the remedy."""
 
 
 class OutcomeUnknownError(PermanentError):
-    """The call may or may not have happened, and a repeat could reach people twice: a person has to look."""
+    """Nobody knows whether Qualtrics acted on a call that may reach people: a person looks before it is repeated."""

@@ -1,4 +1,4 @@
-"""What has been done: one object for each (run, service, batch), changed only by conditional puts.
+"""The memory of all work: each message has an object of its own, which two workers can never both have written.
 
     intent -> [started] -> done | failed | waived
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from qualtrics_etl.errors import QualtricsEtlError, RetryableError
+from qualtrics_etl.errors import LostClaimError, QualtricsEtlError, RetryableError
 from qualtrics_etl.messages import Fact, decode_fact, encode_fact
 from qualtrics_etl.ports import ObjectStore, StoredObject
 
@@ -201,10 +201,6 @@ class Held:
     def lease_left(self) -> float:
         """Seconds until the lease ends; negative when it is over."""
         return self.entry.lease_seconds - (self.read_at - self.written_at).total_seconds()
-
-
-class LostClaimError(RetryableError):
-    """Somebody else changed the entry under this worker: what it did must not be recorded."""
 
 
 def _storable(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 import orjson
 
-from qualtrics_etl.errors import PermanentError
+from qualtrics_etl.errors import SEND_ANEW, PermanentError
 
 WHOLE_RUN = "all"
 """The batch of a run-level message."""
@@ -210,7 +210,7 @@ class Message:
                 return fact
         raise PermanentError(
             f"The message for {self.service} (run {self.run}) holds no {kind.__name__}.",
-            remedy="The workflow was changed while the run was under way: run `qetl check`, then send the input again.",
+            remedy=f"The workflow was changed while the run was under way. {SEND_ANEW}",
         )
 
     def has(self, kind: type[Fact]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from qualtrics_etl.errors import PermanentError
+from qualtrics_etl.errors import EXPIRED, PermanentError
 from qualtrics_etl.ports import ObjectStore
 
 BATCH_DIGITS = 5
@@ -36,9 +36,13 @@ def rejects_beside(batches_at: str) -> str:
     return "rejects/" + batches_at.removeprefix("payloads/").removesuffix("/batches")
 
 
-def half_key(run: str, service: str, batch: str) -> str:
-    """Return where the rows of a derived batch lie that a service made of one too large for it."""
-    return f"payloads/{run}/{service}/halves/{batch}"
+def half_key(run: str, batch: str) -> str:
+    """Return where the rows of a derived batch lie.
+
+    Not below the service that cut it: the services behind that one read it too, and whoever cuts the same batch again
+    cuts it at the same row.
+    """
+    return f"payloads/{run}/halves/{batch}"
 
 
 def sighting_key(service: str, digest: str) -> str:
@@ -46,14 +50,23 @@ def sighting_key(service: str, digest: str) -> str:
     return f"files/seen/{service}/{digest}"
 
 
-def content_key(sha256: str) -> str:
-    """Return the mark that a content was taken."""
-    return f"files/{sha256}"
+def content_key(sha256: str, intake: str = "") -> str:
+    """Return the ledger object that says whether a content was taken.
+
+    Args:
+        intake: Where the same content is input to another chain: what tells the two apart.
+    """
+    return f"files/{intake}/{sha256}" if intake else f"files/{sha256}"
 
 
-def content_run(workflow: str, sha256: str) -> str:
-    """Return the id of the run that a content begins: made from the input, so that the same content is the same run."""
-    return f"{workflow}-{sha256[:RUN_HASH_DIGITS]}"
+def content_run(workflow: str, sha256: str, intake: str = "") -> str:
+    """Return the id of the run that a content begins: made from the input, so that the same content is the same run.
+
+    Args:
+        intake: As in `content_key`.
+    """
+    run = f"{workflow}-{sha256[:RUN_HASH_DIGITS]}"
+    return f"{run}-{intake}" if intake else run
 
 
 def put_request(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> tuple[str, str]:
@@ -89,6 +102,6 @@ def get_request(objects: ObjectStore, key: str, sha256: str) -> bytes:
     if found is None or hashlib.sha256(found.body).hexdigest() != sha256:
         raise PermanentError(
             f"The stored request {key} is {'gone' if found is None else 'not what was recorded'}.",
-            remedy="It expires with the run's personal data; send the client's file again as a new run.",
+            remedy=EXPIRED,
         )
     return found.body

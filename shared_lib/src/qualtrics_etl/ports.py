@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -88,6 +89,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectSummary]:
         """List objects whose key begins with `prefix`, in key order (UTF-8 bytes), all pages."""
+
+
+UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no body and no attribute may hold. Source: Amazon SQS API reference, the page on SendMessage."""
 
 
 @dataclass(frozen=True, slots=True)

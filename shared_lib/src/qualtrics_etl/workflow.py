@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from qualtrics_etl.catalogue import KINDS, LEVEL_OF_FACT, Kind, Level
 from qualtrics_etl.errors import WorkflowError
-from qualtrics_etl.messages import Fact
+from qualtrics_etl.messages import Fact, Ticked
 from qualtrics_etl.settings import Settings, problem
 from qualtrics_etl.yaml_lines import YamlFile, read_yaml
 
@@ -210,6 +210,15 @@ def _content_problems(file: YamlFile) -> Iterator[WorkflowError]:
     services, chains = file.data["services"], file.data["chains"]
     for name, service in services.items():
         yield from _service_problems(file, name, service)
+    used = {name for chain in chains.values() for name in chain}
+    yield from _name_problems(file, used)
+    if used <= services.keys() and all(services[name]["kind"] in KINDS for name in used):
+        yield from _order_problems(file)
+
+
+def _name_problems(file: YamlFile, used: set[str]) -> Iterator[WorkflowError]:
+    """Chains and services must name each other."""
+    services, chains = file.data["services"], file.data["chains"]
     for chain_name, chain in chains.items():
         for index, name in enumerate(chain):
             if name not in services:
@@ -218,7 +227,6 @@ def _content_problems(file: YamlFile) -> Iterator[WorkflowError]:
                     remedy=f"Add `{name}:` to `services`, or take it out of the chain.",
                     line=file.line_of("chains", chain_name, index),
                 )
-    used = {name for chain in chains.values() for name in chain}
     for name in services:
         if name not in used:
             yield WorkflowError(
@@ -226,8 +234,6 @@ def _content_problems(file: YamlFile) -> Iterator[WorkflowError]:
                 remedy="Put it into a chain, or delete it and its folder.",
                 line=file.line_of("services", name),
             )
-    if used <= services.keys() and all(services[name]["kind"] in KINDS for name in used):
-        yield from _order_problems(file)
 
 
 def _service_problems(file: YamlFile, name: str, service: Mapping[str, Any]) -> Iterator[WorkflowError]:
@@ -255,6 +261,8 @@ def _order_problems(file: YamlFile) -> Iterator[WorkflowError]:
             line=file.line_of("chains"),
         )
         return
+    for name, chain_name in {chain[0]: chain_name for chain_name, chain in reversed(chains.items())}.items():
+        yield from _start_problems(file, chain_name, name)
     for chain_name, chain in chains.items():
         yield from _chain_problems(file, chain_name, chain)
     yield from _join_problems(file, chains)
@@ -279,40 +287,63 @@ def _cycle(chains: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def _chain_problems(file: YamlFile, chain_name: str, chain: tuple[str, ...]) -> Iterator[WorkflowError]:
-    services = file.data["services"]
+    for before, name in pairwise(chain):
+        yield from _follower_problems(file, chain_name, before, name)
+    yield from _fact_problems(file, chain_name, chain)
+
+
+def _start_problems(file: YamlFile, chain_name: str, name: str) -> Iterator[WorkflowError]:
+    """What begins a chain must be started by something."""
+    service = file.data["services"][name]
+    starts_on = KINDS[service["kind"]].starts_on
+    if starts_on is None:
+        starters = ", ".join(sorted(kind.name for kind in KINDS.values() if kind.starts_on))
+        yield WorkflowError(
+            f"chain `{chain_name}` begins with `{name}`, which nothing starts.",
+            remedy=f"Begin it with a service of one of these kinds: {starters}.",
+            line=file.line_of("chains", chain_name, 0),
+        )
+    elif starts_on is Ticked and not service.get("schedule"):
+        yield WorkflowError(
+            f"`{name}` begins chain `{chain_name}` and has no `schedule`, so nothing ever starts it.",
+            remedy="Write `schedule: rate(15 minutes)`.",
+            line=file.line_of("services", name),
+        )
+
+
+def _follower_problems(file: YamlFile, chain_name: str, before: str, name: str) -> Iterator[WorkflowError]:
+    """What follows another service must not start by itself."""
+    service = file.data["services"][name]
+    kind = KINDS[service["kind"]]
+    if kind.starts_on is not None:
+        yield WorkflowError(
+            f"`{name}` takes input in, and stands behind `{before}`.",
+            remedy=f"Move it to the beginning of a chain; `{kind.name}` starts a run.",
+            line=file.line_of("chains", chain_name, file.data["chains"][chain_name].index(name)),
+        )
+    if service.get("schedule"):
+        yield WorkflowError(
+            f"`{name}` has a `schedule`, but does not begin a chain.",
+            remedy="Delete its `schedule`: the service before it decides when it runs.",
+            line=file.line_of("services", name, "schedule"),
+        )
+
+
+def _fact_problems(file: YamlFile, chain_name: str, chain: tuple[str, ...]) -> Iterator[WorkflowError]:
+    """What a service needs must be given by one before it."""
     known: set[type[Fact]] = set()
     for index, name in enumerate(chain):
-        kind = KINDS[services[name]["kind"]]
-        line = file.line_of("chains", chain_name, index)
-        if index == 0 and kind.starts_on is None:
-            starters = ", ".join(sorted(k.name for k in KINDS.values() if k.starts_on))
-            yield WorkflowError(
-                f"chain `{chain_name}` begins with `{name}`, which nothing starts.",
-                remedy=f"Begin it with a service of one of these kinds: {starters}.",
-                line=line,
-            )
-        if index > 0 and kind.starts_on is not None:
-            yield WorkflowError(
-                f"`{name}` takes input in, and stands behind `{chain[index - 1]}`.",
-                remedy=f"Move it to the beginning of a chain; `{kind.name}` starts a run.",
-                line=line,
-            )
-        if services[name].get("schedule") and index > 0:
-            yield WorkflowError(
-                f"`{name}` has a `schedule`, but does not begin a chain.",
-                remedy="Delete its `schedule`: the service before it decides when it runs.",
-                line=file.line_of("services", name, "schedule"),
-            )
+        kind = KINDS[file.data["services"][name]["kind"]]
         if kind.level is Level.RUN:
             # At a fan-in, what was true of one batch stays behind.
             known = {fact for fact in known if LEVEL_OF_FACT.get(fact) is not Level.BATCH}
         for fact in kind.takes:
             if fact not in known:
-                givers = ", ".join(sorted(k.name for k in KINDS.values() if k.gives is fact))
+                givers = ", ".join(sorted(each.name for each in KINDS.values() if each.gives is fact))
                 yield WorkflowError(
                     f"`{name}` needs {fact.__name__}, and no service before it in chain `{chain_name}` gives that.",
                     remedy=f"Put a service of kind {givers} before it.",
-                    line=line,
+                    line=file.line_of("chains", chain_name, index),
                 )
         known.add(kind.gives)
 

@@ -117,7 +117,7 @@ def test_denied_folder_asks_for_the_right(server: LocalSftpServer, root: Path, c
         client.list_files("/in", "*.csv")
     assert str(caught.value) == (
         f"The SFTP server 127.0.0.1:{server.port} does not let user 'etl' list the folder '/in': Permission denied. "
-        "Have the client give that user (`sftp.user` in config/dev.yml) the right; then redrive the message."
+        "Have the client give that user (`sftp.user` in config/dev.yml) the right, then send the message back."
     )
 
 
@@ -257,7 +257,7 @@ def test_file_of_unknown_size_is_not_read(server: LocalSftpServer, root: Path, c
         content(client, "/a.csv")
     assert str(caught.value) == (
         f"The SFTP server 127.0.0.1:{server.port} does not tell the size of '/a.csv', so that its end can't be known. "
-        "Have the client turn file attributes on at its server; then redrive the message."
+        "Have the client turn file attributes on at its server; then send the message back."
     )
 
 
@@ -291,7 +291,7 @@ def test_denied_delete_asks_for_the_right(server: LocalSftpServer, root: Path, c
         client.delete("/a.csv")
     assert str(caught.value) == (
         f"The SFTP server 127.0.0.1:{server.port} does not let user 'etl' delete '/a.csv': Permission denied. Have the "
-        "client give that user (`sftp.user` in config/dev.yml) the right; then redrive the message."
+        "client give that user (`sftp.user` in config/dev.yml) the right, then send the message back."
     )
     assert names_in(root) == ["a.csv"]
 
@@ -321,7 +321,7 @@ def test_moving_never_overwrites_who_was_faster(server: LocalSftpServer, root: P
         client.move("/a.csv", "/done")
     assert str(caught.value) == (
         f"The SFTP server 127.0.0.1:{server.port} has 100 files of the name of '/a.csv' in '/done'. Have the client "
-        "tidy the folder up, then redrive the message."
+        "tidy the folder up, then send the message back."
     )
     assert {path.read_bytes() for path in (root / "done").iterdir()} == {b"somebody else's"}
     assert (root / "a.csv").read_bytes() == b"ours"

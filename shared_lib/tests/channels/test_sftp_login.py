@@ -254,7 +254,7 @@ def test_server_without_a_common_algorithm_waits_for_the_client(connect: Connect
         f"The SFTP server 127.0.0.1:{weak_port} and this client have no algorithm in common: No matching encryption "
         "algorithm found, sent aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,"
         "aes192-ctr,aes128-ctr and received aes128-cbc. Have the client enable current algorithms (curve25519-sha256, "
-        "aes256-gcm, ssh-ed25519); then redrive the message."
+        "aes256-gcm, ssh-ed25519); then send the message back."
     )
 
 

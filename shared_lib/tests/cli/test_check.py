@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 Make = Callable[..., Path]
 
@@ -34,7 +35,7 @@ def test_repository_that_agrees_passes(make_repository: Make) -> None:
 def break_kind(root: Path) -> str:
     """Give a service an unknown kind."""
     replace(root / "workflow.yml", "kind: parse_file", "kind: parse_files")
-    return "error: workflow.yml:20: service `parse_file` is of kind `parse_files`, which this library does not have."
+    return "error: workflow.yml:21: service `parse_file` is of kind `parse_files`, which this library does not have."
 
 
 def break_folder(root: Path) -> str:
@@ -59,6 +60,69 @@ def break_function(root: Path) -> str:
     return "error: services/parse_file/function.yml does not exist. Copy it from another service and change the name."
 
 
+def break_copied_function(root: Path) -> str:
+    """Copy another service's function, and change its key alone."""
+    services = root / "services"
+    text = (services / "import_contacts" / "function.yml").read_text()
+    (services / "parse_file" / "function.yml").write_text(text.replace("import_contacts:", "parse_file:", 1))
+    other = "it reads what belongs to `import_contacts`. Write `parse_file` in its place."
+    lines = {
+        3: "`handler` is `services/import_contacts/handler.handler`."
+        " Write `handler: services/parse_file/handler.handler`.",
+        7: "`environment.QETL_SERVICE` is `import_contacts`. Write `QETL_SERVICE: parse_file`.",
+        **dict.fromkeys((4, 5, 8, 11, 12), other),
+    }
+    return "".join(f"error: services/parse_file/function.yml:{line}: {text}\n" for line, text in lines.items())
+
+
+def break_function_environment(root: Path) -> str:
+    """Leave a function that is not told which service it runs."""
+    replace(root / "services" / "parse_file" / "function.yml", "    QETL_SERVICE: parse_file\n", "")
+    return (
+        "error: services/parse_file/function.yml:6: `environment.QETL_SERVICE` is missing."
+        " Write `QETL_SERVICE: parse_file`."
+    )
+
+
+def break_function_schedule(root: Path) -> str:
+    """Leave out the event that starts the chain."""
+    path = root / "services" / "fetch_sftp_file" / "function.yml"
+    path.write_text(path.read_text().partition("    - schedule:")[0])
+    return (
+        "error: services/fetch_sftp_file/function.yml:9: it has no event for the service's schedule: nothing would"
+        " start it. Add `- schedule: {rate: ['${file(workflow.yml):services.fetch_sftp_file.schedule}']}` to `events`."
+    )
+
+
+def break_function_yaml(root: Path) -> str:
+    """Leave a bracket open."""
+    (root / "services" / "parse_file" / "function.yml").write_text("parse_file: [\n")
+    return "error: services/parse_file/function.yml:2: it is not valid YAML: "
+
+
+def break_function_shape(root: Path) -> str:
+    """Write a list where a function is wanted."""
+    (root / "services" / "parse_file" / "function.yml").write_text("- parse_file\n")
+    return (
+        "error: services/parse_file/function.yml does not define just one function `parse_file`. Name it as its folder."
+    )
+
+
+def break_list_of_functions(root: Path) -> str:
+    """List one function twice, and another's in its place."""
+    replace(root / "serverless.yml", "services/parse_file/", "services/import_contacts/")
+    replace(root / "serverless.yml", "services/schedule_reminder/", "services/thank_you/")
+    start = "error: serverless.yml:1: `functions`"
+    return (
+        f"{start} does not list parse_file: it would not be deployed."
+        " Add `- ${file(services/parse_file/function.yml)}`.\n"
+        f"{start} lists import_contacts 2 times. Keep one `- ${{file(services/import_contacts/function.yml)}}`.\n"
+        f"{start} does not list schedule_reminder: it would not be deployed."
+        " Add `- ${file(services/schedule_reminder/function.yml)}`.\n"
+        f"{start} lists thank_you, which is no service of workflow.yml. Delete that entry.\n"
+    )
+
+
 def break_no_handler(root: Path) -> str:
     """Leave a handler file without a handler."""
     (root / "services" / "parse_file" / "handler.py").write_text("x = 1\n")
@@ -74,7 +138,19 @@ def break_settings(root: Path) -> str:
     return (
         "error: The settings of schedule_distribution can't be used: `survey_id` is 'SV_1': string should match pattern"
         " '^SV_[0-9A-Za-z]{15}$'. See workflow.yml (services.schedule_distribution.settings) or config/local.yml"
-        " (services.schedule_distribution)."
+        " (services.schedule_distribution). Lines: config/local.yml:21.\n"
+    )
+
+
+def break_workflow_settings(root: Path) -> str:
+    """Misspell a setting in workflow.yml."""
+    workflow = yaml.safe_load((root / "workflow.yml").read_text())
+    workflow["services"]["parse_file"]["settings"] = {"delimeter": ";"}
+    (root / "workflow.yml").write_text(yaml.safe_dump(workflow, sort_keys=False))
+    return (
+        "error: The settings of parse_file can't be used: `delimeter` is not a setting that is known here."
+        " See workflow.yml (services.parse_file.settings) or config/local.yml (services.parse_file)."
+        " Lines: workflow.yml:28.\n"
     )
 
 
@@ -94,8 +170,15 @@ def break_config_service(root: Path) -> str:
         break_folder,
         break_handler,
         break_function,
+        break_copied_function,
+        break_function_environment,
+        break_function_schedule,
+        break_function_yaml,
+        break_function_shape,
+        break_list_of_functions,
         break_no_handler,
         break_settings,
+        break_workflow_settings,
         break_config_service,
     ],
 )

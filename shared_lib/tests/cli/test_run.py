@@ -40,6 +40,26 @@ def test_summary_accounts_for_rows_ids_and_what_waits(make_repository: Make, wri
     assert [row["line"] for row in csv.DictReader(rejects.read_text().splitlines())] == ["11"]
 
 
+def test_branch_has_a_sum_a_service(make_branch: Make, write_contacts: Make) -> None:
+    """Where two services import the file's rows, each has a line that sums up."""
+    result = qetl_run(make_branch(), write_contacts(good=9, bad=1))
+    assert re.findall(r"^  (\w+): 10 rows in = 9 imported \(.*\) \+ 1 rejected \+ 0 skipped$", result.stdout, re.M) == [
+        "import_contacts",
+        "import_staff",
+    ]
+
+
+def test_refused_file_has_its_rejects(make_repository: Make, write_contacts: Make) -> None:
+    """A file with too many bad rows is a run too: the reader finds the reason of each row on this machine."""
+    root = make_repository(parse_file={"rows_per_batch": 3})
+    result = qetl_run(root, write_contacts(good=1, bad=9))
+    assert "Refused as a whole by parse_file: its dead letter says why." in result.stdout
+    (rejects,) = (root / ".qetl" / "rejects").glob("acme-etl-*.csv")
+    assert f"Rejected rows, with line, field and reason: {rejects.relative_to(root)}" in result.stdout
+    lines = [int(row["line"]) for row in csv.DictReader(rejects.read_text().splitlines())]
+    assert lines == list(range(3, 12))
+
+
 def test_same_content_again_says_so(make_repository: Make, write_contacts: Make) -> None:
     """The second file of the same content imports nothing, and the reader learns why."""
     root = make_repository()

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.local.engine import Progress
 from qualtrics_etl.local.repository import open_repository
 from qualtrics_etl.local.run import LocalRun
 from qualtrics_etl.local.summary import Rows, dead_letters, skipped_files, summarize_runs
+from qualtrics_etl.testing import Disturbance, Outcome, WorkflowChecks, run_workflow
 
 Make = Callable[..., Path]
+COMMAND = [sys.executable, "-m", "qualtrics_etl", "run", "--no-rate-limits"]
+OWN_FETCH = """\
+from qualtrics_etl import FetchSftpFile, lambda_handler
+
+
+class OwnSettings(FetchSftpFile.Settings):
+    owner: str
+
+
+class OwnFetch(FetchSftpFile):
+    Settings = OwnSettings
+
+
+handler = lambda_handler(OwnFetch)
+"""
 
 
 class Place:
@@ -47,8 +68,16 @@ class Place:
         return place
 
     def rows(self, place: LocalRun) -> list[Rows]:
-        """Return what became of each file's rows."""
-        return [run.rows for run in summarize_runs(self.repository.workflow, place.objects)]
+        """Return what became of each file's rows, at each service that imports them."""
+        runs = summarize_runs(self.repository.workflow, place.objects)
+        return [rows for run in runs for rows in run.rows.values()]
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a file is there, or the process that writes it has ended."""
+    while not path.exists() and process.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.01)
 
 
 def sends(place: LocalRun) -> list[tuple[str, int]]:
@@ -109,6 +138,43 @@ def test_killed_run_is_finished_from_the_objects_alone(make_repository: Make, wr
     assert (people(place), len(sends(place)), here.rows(place)) == ([5], 2, [Rows(read=5, loaded=5)])
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 1.0])
+def test_run_killed_at_any_moment_is_finished_by_the_next(
+    make_repository: Make, write_contacts: Make, seconds: float
+) -> None:
+    """SIGKILL saves nothing: what was saved before fits together, and the rest is done again, once."""
+    root, file = make_repository(parse_file={"rows_per_batch": 1}), write_contacts(good=40)
+    process = subprocess.Popen([*COMMAND, str(file)], cwd=root, stdout=subprocess.DEVNULL)
+    wait_for(root / ".qetl" / "state.json", process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
+    process.wait()
+    here = Place(root)
+    place = here.run()
+    assert (people(place), len(sends(place)), here.rows(place)) == ([40], 2, [Rows(read=40, loaded=40)])
+
+
+def test_state_that_was_half_written_is_not_used(make_repository: Make, write_contacts: Make) -> None:
+    """A kill before a save is valid leaves the last one: the new simulator's file is not taken for its."""
+    here = Place(make_repository())
+    here.run_until(write_contacts(), 2)
+    saves = json.loads((here.state / "state.json").read_text())["saves"]
+    (here.state / f"simulator-{saves + 1}.json").write_text("half of it")
+    place = here.run()
+    assert (people(place), here.rows(place)) == ([5], [Rows(read=5, loaded=5)])
+
+
+def test_settings_of_a_clients_own_are_known_where_a_file_is_dropped(
+    make_repository: Make, write_contacts: Make
+) -> None:
+    """A fetching step with a setting of its own takes files like any other."""
+    root = make_repository(fetch_sftp_file={"owner": "crm"})
+    (root / "services" / "fetch_sftp_file" / "handler.py").write_text(OWN_FETCH)
+    here = Place(root)
+    assert here.rows(here.run(write_contacts())) == [Rows(read=5, loaded=5)]
+
+
 def test_wholly_wrong_file_never_reaches_qualtrics(make_repository: Make, write_contacts: Make) -> None:
     """Too many bad rows stop the file; it waits with its cause, and Qualtrics hears of nothing."""
     here = Place(make_repository())
@@ -145,6 +211,35 @@ def test_marker_file_lets_a_file_be_taken_at_once(make_repository: Make, write_c
     """Where the client writes markers, the run puts one too."""
     here = Place(make_repository(fetch_sftp_file={"marker_suffix": ".done", "folder": "/outbox"}))
     assert here.rows(here.run(write_contacts())) == [Rows(read=5, loaded=5)]
+
+
+def test_branch_accounts_for_every_row_at_each_import(make_branch: Make, write_contacts: Make) -> None:
+    """Two imports behind one parse each have the whole file, and each sum is right by itself."""
+    here = Place(make_branch(parse_file={"rows_per_batch": 2}))
+    (run,) = summarize_runs(here.repository.workflow, here.run(write_contacts(good=5, bad=1)).objects)
+    sums = {name: (rows.read, rows.loaded + rows.updated, rows.unaccounted) for name, rows in run.rows.items()}
+    assert sums == {"import_contacts": (6, 5, 0), "import_staff": (6, 5, 0)}
+    assert sum(rows.loaded for rows in run.rows.values()) == 5
+
+
+def test_checks_of_a_workflow_hold_for_a_branch(make_branch: Make, write_contacts: Make) -> None:
+    """What the generated repository's own test asks of the sum is asked of each import."""
+    root, file = make_branch(), write_contacts()
+
+    class Checks(WorkflowChecks):
+        @override
+        def run(self, disturbance: Disturbance | None = None) -> Outcome:
+            return run_workflow(root, str(file), disturbance or Disturbance())
+
+    Checks().test_every_row_is_accounted_for()
+
+
+def test_small_batches_are_several_in_a_clients_checks(make_repository: Make, write_contacts: Make) -> None:
+    """The checks cut a small file into several batches, whatever the settings say, and the end is the same."""
+    root, file = make_repository(), str(write_contacts(good=5))
+    whole, cut = (run_workflow(root, file, Disturbance(rows_per_batch=rows)) for rows in (0, 2))
+    assert (whole.done["import_contacts"], cut.done["import_contacts"]) == (1, 3)
+    assert cut.end_state == whole.end_state
 
 
 def test_serial_service_does_its_work_too(make_repository: Make, write_contacts: Make) -> None:

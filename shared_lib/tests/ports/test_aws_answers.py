@@ -252,7 +252,7 @@ def test_missing_permission_comes_with_its_remedy(aws: ScriptedAws, objects: S3O
         objects.get("k")
 
     assert caught.value.remedy == (
-        "Add the permission to what Terraform grants this kind of step, deploy, then redrive. "
+        "Add the permission to what Terraform grants this kind of step, deploy, then send the message back. "
         "(S3 answers the same for a missing object when the role may not list the bucket.)"
     )
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from qualtrics_etl.local.clock import SkippingClock, SystemClock, VirtualClock
+from qualtrics_etl.clock import SystemClock
+from qualtrics_etl.local.clock import SkippingClock, VirtualClock
 
 START = datetime(2026, 3, 1, 8, tzinfo=UTC)
 

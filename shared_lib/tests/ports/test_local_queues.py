@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qualtrics_etl.clock import SystemClock
 from qualtrics_etl.errors import ConfigurationError, PermanentError
-from qualtrics_etl.local.clock import SystemClock, VirtualClock
+from qualtrics_etl.local.clock import VirtualClock
 from qualtrics_etl.local.queues import HeldMessage, LocalQueue, LocalQueues, QueueSettings
 from qualtrics_etl.ports import Outgoing, QueueCounts
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import StringConstraints
 from typing_extensions import override
 
-from qualtrics_etl import Contact, ImportContacts, ParseFile, Row, RowContext, RowRejectedError
+from qualtrics_etl import Contact, ImportContacts, ParseFile, Row, RowContext, RowRejectedError, RowValues
 from qualtrics_etl.messages import Message
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class ParseCrm(ParseFile):
     row_model = CrmRow
 
     @override
-    def validate_row(self, row: object, *, context: RowContext) -> None:  # type: ignore[override]
-        if row["branch"] == "closed":  # type: ignore[index]
+    def validate_row(self, row: RowValues, *, context: RowContext) -> None:
+        if row["branch"] == "closed":
             raise RowRejectedError("This branch is closed.", field="branch")
 
 
@@ -46,14 +46,14 @@ class ImportCrm(ImportContacts):
     """One row is refused, one left out."""
 
     @override
-    def keep_row(self, row: object, *, context: RowContext) -> bool:  # type: ignore[override]
-        return row["branch"] != "left out"  # type: ignore[index]
+    def keep_row(self, row: RowValues, *, context: RowContext) -> bool:
+        return row["branch"] != "left out"
 
     @override
-    def build_contact(self, row: object, *, context: RowContext) -> Contact:  # type: ignore[override]
-        if row["branch"] == "refused":  # type: ignore[index]
+    def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
+        if row["branch"] == "refused":
             raise RowRejectedError(f"Nobody of line {context.line} is invited.", field="branch")
-        return Contact(email=row["email"])  # type: ignore[index]
+        return Contact(email=row["email"])
 
 
 def test_each_row_has_one_outcome(place: Place) -> None:
@@ -82,7 +82,7 @@ class ImportEverything(ImportContacts):
     """What is deployed between two attempts: it refuses other rows."""
 
     @override
-    def keep_row(self, row: object, *, context: RowContext) -> bool:  # type: ignore[override]
+    def keep_row(self, row: RowValues, *, context: RowContext) -> bool:
         raise RowRejectedError("Nobody is invited any more.")
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from qualtrics_etl import ImportContacts
+from qualtrics_etl import ImportContacts, RowContext, RowValues
+from qualtrics_etl.errors import RetryableError
 from qualtrics_etl.ledger import State
 from qualtrics_etl.steps.base import Delivery
 
@@ -51,7 +52,7 @@ class Fragile(ImportContacts):
     """Its hook has a bug."""
 
     @override
-    def keep_row(self, row: object, *, context: object) -> bool:  # type: ignore[override]
+    def keep_row(self, row: RowValues, *, context: RowContext) -> bool:
         raise KeyError("p0@client.example")
 
 
@@ -61,7 +62,7 @@ def test_bug_of_a_hook_takes_no_other_message_along(place: Place, contacts: Call
     place.begin(contacts(3))
     place.run()
     cause = place.cause("import_contacts")
-    assert cause.startswith("KeyError at test_a_step_is_retried_alone.py:")
+    assert cause.startswith("KeyError at tests/promises/test_a_step_is_retried_alone.py:")
     assert cause.endswith(" Mend the code and deploy it, then send the message back.")
     del place.steps["import_contacts"]
     place.redrive("import_contacts")
@@ -127,6 +128,21 @@ def test_failed_deferral_leaves_the_message_in_its_queue(place: Place) -> None:
     place.mishap("send create_mailing_list", ValueError("a bug"))
     place.order_list()
     assert place.deliver("create_mailing_list") == [False]
+    place.run(until=lambda: bool(place.waiting("import_contacts")))
+    assert len(place.lists()) == 1
+
+
+def test_message_sent_back_has_as_many_tries_again(place: Place) -> None:
+    """What failed before a message was sent back does not count against it, though its first failure wrote nothing."""
+    place.fault("unavailable", path="*/mailinglists", method="POST", count=3)
+    place.order_list()
+    place.run()
+    assert len(place.letters("create_mailing_list")) == 1
+    place.redrive("create_mailing_list")
+    for _ in range(2):  # an entry is put twice before it is given up
+        place.mishap("put ledger/", RetryableError("no answer"))
+    assert place.deliver("create_mailing_list") == [False]
+    assert place.letters("create_mailing_list") == []
     place.run(until=lambda: bool(place.waiting("import_contacts")))
     assert len(place.lists()) == 1
 

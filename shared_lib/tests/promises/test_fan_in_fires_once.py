@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl import Contact, ImportContacts
+from qualtrics_etl import Contact, ImportContacts, RowContext, RowValues
 from qualtrics_etl.ledger import How, Output
 from qualtrics_etl.messages import ContactsImported, FileParsed, MailingListCreated, Message
 from qualtrics_etl.steps.outbox import Outbox
@@ -92,7 +92,7 @@ def test_fan_out_sends_one_message_a_batch(place: Place) -> None:
 
 
 def test_dead_lettered_batch_keeps_the_run_waiting(place: Place, contacts: Callable[..., bytes]) -> None:
-    """With one batch in the dead-letter queue nobody is invited; after the redrive all are, once."""
+    """With one batch in the dead-letter queue nobody is invited; after it was sent back all are, once."""
     place.use(parse_file={"settings": {"rows_per_batch": 2}})
     place.fault("failed_job", skip=1)
     place.begin(contacts(6))
@@ -108,9 +108,9 @@ class Verbose(ImportContacts):
     """Says six thousand characters of everybody."""
 
     @override
-    def build_contact(self, row: object, *, context: object) -> Contact:  # type: ignore[override]
+    def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
         text = "x" * 1000
-        return Contact(email=row["email"], embedded_data={f"text_{n}": text for n in range(6)})  # type: ignore[index]
+        return Contact(email=row["email"], embedded_data={f"text_{n}": text for n in range(6)})
 
 
 def test_batch_larger_than_a_request_goes_as_halves(place: Place, contacts: Callable[..., bytes]) -> None:
@@ -126,3 +126,15 @@ def test_batch_larger_than_a_request_goes_as_halves(place: Place, contacts: Call
     assert parent is not None
     assert (parent.fact, parent.skipped) == (None, "It is larger than one request: its halves take its place.")
     assert (len(place.members()), place.scheduled()) == (1000, ["Invite", "Reminder"])
+
+
+def test_halves_are_read_by_the_next_batch_level_service(place: Place, contacts: Callable[..., bytes]) -> None:
+    """Two services that work on batches may follow each other: the second one finds the halves that the first made."""
+    second = {"import_again": {"kind": "import_contacts"}}
+    place.use("fetch_sftp_file", "parse_file", "create_mailing_list", "import_contacts", "import_again", **second)
+    place.steps["import_contacts"] = Verbose
+    place.begin(contacts(1000))
+    place.run()
+    assert place.letters("import_again") == []
+    facts = [entry.fact for batch in ("00000.0", "00000.1") if (entry := place.entry("import_again", batch))]
+    assert [fact.updated for fact in facts if isinstance(fact, ContactsImported)] == [500, 500]

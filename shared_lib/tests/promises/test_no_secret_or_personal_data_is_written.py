@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl import Contact, ImportContacts, RowRejectedError
+from qualtrics_etl import Contact, ImportContacts, RowContext, RowRejectedError, RowValues
 
 if TYPE_CHECKING:
     from shared_lib.tests.steps.conftest import Client, Place
@@ -66,9 +66,9 @@ class Careless(ImportContacts):
     how = "raise"
 
     @override
-    def build_contact(self, row: object, *, context: object) -> Contact:  # type: ignore[override]
+    def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
         if self.how == "return":
-            return row  # type: ignore[return-value]
+            return row  # type: ignore[return-value]  # the mistake that is tested
         if self.how == "reject":
             raise RowRejectedError(f"{row} is no good.")
         raise ValueError(f"can't use {row}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
 from qualtrics_etl.errors import RetryableError
 
@@ -116,6 +117,7 @@ def _short_of_time() -> type:
     from qualtrics_etl import ParseFile
 
     class ShortOfTime(ParseFile):
+        @override
         def _time_is_short(self, delivery: object) -> bool:
             return True
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl import ScheduleDistribution
+from qualtrics_etl import RunContext, ScheduleDistribution
 from qualtrics_etl.errors import RetryableError
 from qualtrics_etl.ledger import State
 from qualtrics_etl.messages import DistributionScheduled, MailingListCreated
@@ -139,8 +139,8 @@ def test_unanswered_import_without_deduplication_is_not_repeated(place: Place, c
     assert place.cause("import_contacts") == (
         "Whether batch 00000 was imported is unknown, and directory POOL_ExampleDirector does not de-duplicate:"
         " importing it again could make every contact twice. Look into the mailing list. When the batch is missing,"
-        " send the message back; else waive it. Switching on de-duplication in the directory settings lets imports be"
-        " repeated."
+        " send the message back; when it is there, switch de-duplication on in the directory's settings first: the"
+        " repeat then changes nothing."
     )
 
 
@@ -183,7 +183,7 @@ def test_refused_look_is_no_proof_that_nothing_happened(place: Place, scenario: 
     place.fault(scenario, method="GET", path=INVITATIONS, count=5)
     place.run()
     while place.letters("schedule_distribution"):
-        assert place.entry("schedule_distribution").state is State.INTENT  # type: ignore[union-attr]
+        assert place.entry("schedule_distribution").state is State.INTENT  # type: ignore[union-attr]  # it is there, or the test fails
         place.redrive("schedule_distribution")
         place.run()
     assert (place.scheduled(), place.calls("POST /distributions")) == (["Invite"], 1)
@@ -227,7 +227,7 @@ class OtherSubject(ScheduleDistribution):
     """What is deployed between two attempts: it would send at another time."""
 
     @override
-    def choose_send_date(self, *, context: object) -> object:  # type: ignore[override]
+    def choose_send_date(self, *, context: RunContext) -> object:
         raise AssertionError("the request was fixed at the first claim")
 
 

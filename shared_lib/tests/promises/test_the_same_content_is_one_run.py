@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qualtrics_etl.messages import MESSAGE_LIFETIME, Message, Ticked
+
 if TYPE_CHECKING:
     from shared_lib.tests.steps.conftest import Client, Place
 
@@ -113,3 +115,83 @@ def test_content_replaced_before_its_run_began_is_not_lost(
     client.tick()
     place.run()
     assert (len(place.lists()), len(place.members())) == (2, 5)
+
+
+def kill_taker(client: Client, place: Place, boundary: str, *, after: bool = False) -> None:
+    """Let the worker that takes the first of two files of one content die; only the second one is left to deliver."""
+    place.settings["fetch_sftp_file"] = {"after_fetch": "delete"}
+    client.drop("a.csv")
+    client.tick()
+    place.deliver("fetch_sftp_file")
+    place.mishap(boundary, after=after)
+    place.wait_for("fetch_sftp_file")
+    place.deliver("fetch_sftp_file")
+    assert place.mishaps.armed[0].met
+    client.drop("b.csv")
+
+
+@pytest.mark.parametrize(
+    ("boundary", "after"), [("put files/", True), ("put ledger/", False), ("put ledger/", True), ("send parse_", False)]
+)
+def test_file_stays_until_the_run_of_its_content_has_begun(
+    client: Client, place: Place, boundary: str, *, after: bool
+) -> None:
+    """A second file of a content whose taker died is not deleted in the belief that a run is under way."""
+    kill_taker(client, place, boundary, after=after)
+    client.tick()
+    place.run(until=lambda: "b.csv" not in client.names())
+    assert place.waiting("parse_file") != [] or place.lists() != []
+    place.run()
+    assert_one_run(place)
+    assert client.names() == []
+
+
+def test_run_begins_though_its_first_taker_never_comes_back(client: Client, place: Place) -> None:
+    """A content whose taker is in the dead-letter queue is begun by the next file that has it, from the kept copy."""
+    kill_taker(client, place, "put files/", after=True)
+    (lost,) = place.waiting("fetch_sftp_file")
+    place.rebuild_queues()
+    client.tick()
+    place.run()
+    assert_one_run(place)
+    (copy,) = place.keys("payloads/fetch_sftp_file-")
+    assert Message.decode(lost.body).batch in copy
+
+
+def test_run_begins_from_another_copy_when_the_first_has_expired(client: Client, place: Place) -> None:
+    """A content whose taker is gone, and whose copy has expired, is begun from the copy of the next file."""
+    kill_taker(client, place, "put files/", after=True)
+    place.rebuild_queues()
+    (first,) = place.keys("payloads/fetch_sftp_file-")
+    place.bucket.delete(first)
+    client.tick()
+    place.run()
+    assert_one_run(place)
+    assert place.keys("payloads/fetch_sftp_file-") != [first]
+
+
+TWO_INTAKES = {"one": ("fetch_one", "parse_one"), "two": ("fetch_two", "parse_two")}
+OF_KIND = {
+    name: {"kind": kind}
+    for kind, names in {"fetch_sftp_file": ("fetch_one", "fetch_two"), "parse_file": ("parse_one", "parse_two")}.items()
+    for name in names
+}
+
+
+@pytest.mark.parametrize(
+    ("chains", "runs"), [(TWO_INTAKES, 2), ({**TWO_INTAKES, "two": ("fetch_two", "parse_one")}, 1)]
+)
+def test_content_in_two_folders_runs_once_for_each_chain(
+    client: Client, place: Place, chains: dict[str, tuple[str, ...]], runs: int
+) -> None:
+    """The same bytes are input to each chain that has a folder, and one run where two folders feed one chain."""
+    place.workflow = place.workflow_of(chains, {name: OF_KIND[name] for chain in chains.values() for name in chain})
+    place.rebuild_queues()
+    for service, folder in (("fetch_one", "one"), ("fetch_two", "two")):
+        place.settings[service] = {"folder": f"/{folder}"}
+        client.drop(f"{folder}/contacts.csv")
+        now = place.clock.now()
+        place.step(service).start(f"{service}-tick", Ticked(now.isoformat()), now + MESSAGE_LIFETIME)
+    place.run()
+    begun = [key for key in place.keys("ledger/acme-etl-") if "/parse_" in key]
+    assert (len(begun), len({key.split("/")[1] for key in begun})) == (runs, runs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl import CreateMailingList
+from qualtrics_etl import CreateMailingList, RunContext
 from qualtrics_etl.errors import InputError, PermanentError
 from qualtrics_etl.ledger import State
 from qualtrics_etl.messages import Message
@@ -128,7 +128,7 @@ def test_expired_message_is_refused(place: Place) -> None:
     place.deliver("create_mailing_list")
     assert place.cause("create_mailing_list") == (
         "The message of run acme-etl-0123456789ab expired at 2026-11-22 09:00 UTC. Its ledger may be gone, so working"
-        " on it could do things twice: send the input again."
+        " on it could do things twice. Have the client send the missing rows in a new file, then delete this message."
     )
     assert (place.transport.sent, place.keys("ledger/")) == ([], [])
 
@@ -147,7 +147,7 @@ def test_message_of_another_service_is_put_aside(place: Place) -> None:
     place.deliver("create_mailing_list")
     assert place.cause("create_mailing_list") == (
         "A message for schedule_reminder reached the queue of create_mailing_list."
-        " Send it back to the queue of its own service."
+        " Send the message back to the queue of its own service."
     )
 
 
@@ -155,7 +155,7 @@ class Refuses(CreateMailingList):
     """Its hook refuses the run."""
 
     @override
-    def build_name(self, *, context: object) -> str:  # type: ignore[override]
+    def build_name(self, *, context: RunContext) -> str:
         raise InputError("This run\x00 is \ud800not for us.", remedy="Ask the client.")
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 REMEDY = (
     "Set them anew with `make secret NAME=qualtrics_client_id STAGE=dev` and `make secret "
-    "NAME=qualtrics_client_secret STAGE=dev`, or check qualtrics.datacenter in config/dev.yml: each data center knows its own only."
+    "NAME=qualtrics_client_secret STAGE=dev`, or check qualtrics.datacenter in config/dev.yml: "
+    "each data center knows its own only."
 )
 
 

@@ -122,6 +122,16 @@ def test_ours_are_found_by_their_key(api: Api) -> None:
     assert (api.requests[0].path, api.requests[0].query) == ("/API/v3/distributions", query)
 
 
+def test_search_by_key_is_narrowed_by_the_survey_alone(api: Api) -> None:
+    """Whatever list and type ours is shown under, it is found; another key is not."""
+    api.answers({"elements": [{"id": "EMD_9"}, {"id": "EMD_2", "embeddedData": {"qetl_key": "k-1"}}]})
+    api.answers({"elements": [{"id": "EMD_9"}]})
+    found = distributions.find_by_key(api.client, "SV_1", "k-1")
+    assert found is not None
+    assert (found.distribution_id, distributions.find_by_key(api.client, "SV_1", "k-1")) == ("EMD_2", None)
+    assert [request.query for request in api.requests] == [{"surveyId": "SV_1"}] * 2
+
+
 @pytest.mark.parametrize(
     ("body", "check"),
     [

@@ -148,8 +148,8 @@ def test_unknown_token_names_the_secret_to_set(api: Api, status: int, code: str)
         api.client.call(CREATE_DISTRIBUTION, body=b"{}")
     assert str(caught.value) == (
         f"create_distribution: status {status} {code} Unrecognized X-API-TOKEN. [request r-1] "
-        "Set it anew with `make secret NAME=qualtrics_api_token STAGE=dev`, or check qualtrics.datacenter in config/dev.yml: "
-        "each data center knows its own only."
+        "Set it anew with `make secret NAME=qualtrics_api_token STAGE=dev`, or check qualtrics.datacenter in "
+        "config/dev.yml: each data center knows its own only."
     )
 
 

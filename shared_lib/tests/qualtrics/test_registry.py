@@ -12,6 +12,7 @@ from qualtrics_etl.qualtrics.registry import (
     START_CONTACT_IMPORT,
     WHO_AM_I,
     near_sunset,
+    sunset_warnings,
 )
 
 
@@ -36,6 +37,16 @@ def test_sunsets_are_told_in_their_order() -> None:
     gone = replace(LIST_DIRECTORIES, sunset=date(2026, 6, 30))
     later = replace(WHO_AM_I, sunset=date(2027, 3, 3))
     assert near_sunset(date(2027, 1, 1), within_days=60, endpoints=[later, soon, WHO_AM_I, gone]) == [gone, soon]
+
+
+def test_sunset_is_told_with_what_to_do() -> None:
+    """The warning names the call, the day, and the way out."""
+    gone = replace(WHO_AM_I, sunset=date(2026, 6, 30))
+    (warning,) = sunset_warnings(date(2026, 5, 1), endpoints=[gone, LIST_DIRECTORIES])
+    assert warning == (
+        "warning: who_am_i (GET /API/v3/whoami) is supported until 2026-06-30: move its callers to what replaces it,"
+        " and release."
+    )
 
 
 def test_only_what_is_read_or_replaced_is_safe_to_repeat() -> None:

@@ -25,7 +25,17 @@ from qualtrics_etl.local.queues import HeldMessage, LocalQueues, QueueSettings
 from qualtrics_etl.local.secrets import FixedSecrets
 from qualtrics_etl.local.sftp_server import LocalSftpServer
 from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, Fact, FileFetched, FileParsed, Message, Ticked
-from qualtrics_etl.ports import ObjectStore, ObjectSummary, Outgoing, PutResult, Queue, Queues, Received, StoredObject
+from qualtrics_etl.ports import (
+    ObjectStore,
+    ObjectSummary,
+    Outgoing,
+    PutResult,
+    Queue,
+    Queues,
+    Received,
+    Secrets,
+    StoredObject,
+)
 from qualtrics_etl.qualtrics import Request, RequestsTransport, Response, Transport
 from qualtrics_etl.settings import StageConfig
 from qualtrics_etl.simulator import Fault, JobProgress, Simulator
@@ -214,6 +224,17 @@ class UnsureTransport:
         return self._mishaps.around(f"{request.method} {request.path}", send)
 
 
+class RenewableSecrets(Secrets):
+    """Secrets that can be changed while a function is warm."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    @override
+    def get(self, name: str) -> str:
+        return FixedSecrets(self._values).get(name)
+
+
 def workflow_of(chains: Mapping[str, Sequence[str]], services: Mapping[str, Mapping[str, object]]) -> Workflow:
     """Return a workflow; each service is of the kind of its name and small, unless told otherwise."""
     names = dict.fromkeys(name for chain in chains.values() for name in chain)
@@ -225,6 +246,8 @@ def workflow_of(chains: Mapping[str, Sequence[str]], services: Mapping[str, Mapp
         "max_receive_count": 3,
     }
     described = {name: {"kind": name, **usual, **services.get(name, {})} for name in names}
+    for chain in chains.values():
+        described[chain[0]]["schedule"] = "rate(15 minutes)"
     data = {"name": "acme-etl", "chains": {name: list(chain) for name, chain in chains.items()}, "services": described}
     return check_workflow(YamlFile(Path("workflow.yml"), data, {}))
 
@@ -281,7 +304,7 @@ class Place:
                 config=self.config,
                 objects=UnsureObjects(self.bucket, self.mishaps),
                 queues=UnsureQueues(self.queues, self.mishaps),
-                secrets=FixedSecrets(self.secrets),
+                secrets=RenewableSecrets(self.secrets),
                 clock=self.clock,
                 transport=self.transport,
             )

@@ -21,7 +21,7 @@ class Named(CreateMailingList):
 
     @override
     def build_name(self, *, context: RunContext) -> str:
-        return self.name  # type: ignore[return-value]
+        return self.name  # type: ignore[return-value]  # the mistake that is tested
 
 
 def named(name: object) -> type[CreateMailingList]:

@@ -191,6 +191,22 @@ def test_marker_of_the_file_before_vouches_for_nothing(client: Client, place: Pl
     assert fetched(place) == []
 
 
+def test_changed_file_waits_for_its_own_marker(client: Client, place: Place) -> None:
+    """A file that is replaced between sighting and taking is not vouched for by the marker of the one before."""
+    fetch_only(place, marker_suffix=".done")
+    client.drop("a.csv", b"email\n", age_seconds=60)
+    client.drop("a.csv.done", b"\n", age_seconds=60)
+    client.tick()
+    place.deliver("fetch_sftp_file")
+    client.drop("a.csv", b"email\np0@client.example\n")
+    run_fetch(place)
+    assert fetched(place) == []
+    client.drop("a.csv.done", b"\n")
+    client.tick()
+    run_fetch(place)
+    assert [fact.size for fact in fetched(place)] == [24]
+
+
 def test_serial_service_waits_as_well(client: Client, place: Place) -> None:
     """A FIFO queue can't delay a message, so the service does: a file is not taken at its first sight."""
     place.use("fetch_sftp_file", "parse_file", fetch_sftp_file={"concurrency": "serial"})
@@ -225,7 +241,7 @@ class Forgetful(FetchSftpFile):
 
     @override
     def keep_file(self, name: str) -> bool:
-        return None  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # the mistake that is tested
 
 
 def test_hook_that_forgets_to_answer_is_named(client: Client, place: Place) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl import Contact, ImportContacts, RowContext
+from qualtrics_etl import Contact, ImportContacts, RowContext, RowValues
 from qualtrics_etl.messages import ContactsImported
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ class Answers(ImportContacts):
     contact: object = None
 
     @override
-    def keep_row(self, row: object, *, context: RowContext) -> bool:  # type: ignore[override]
-        return self.kept  # type: ignore[return-value]
+    def keep_row(self, row: RowValues, *, context: RowContext) -> bool:
+        return self.kept  # type: ignore[return-value]  # the mistake that is tested
 
     @override
-    def build_contact(self, row: object, *, context: RowContext) -> Contact:  # type: ignore[override]
-        return self.contact  # type: ignore[return-value]
+    def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
+        return self.contact  # type: ignore[return-value]  # the mistake that is tested
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_rows_that_expired_are_told(place: Place, contacts: Callable[..., bytes]
     place.bucket.delete("payloads/acme-etl-0123456789ab/parse_file/batches/00000")
     place.run()
     assert place.cause("import_contacts") == (
-        "Batch 00000 of run acme-etl-0123456789ab is not in the store. It expires with the run's personal data; send"
-        " the client's file again as a new run."
+        "Batch 00000 of run acme-etl-0123456789ab is not in the store. It expires with the run's personal data. Have"
+        " the client send the missing rows in a new file, then delete this message."
     )
 
 
@@ -114,8 +114,8 @@ def test_single_contact_larger_than_a_request_is_put_aside(place: Place, contact
 
     class OneIsHuge(ImportContacts):
         @override
-        def build_contact(self, row: object, *, context: RowContext) -> Contact:  # type: ignore[override]
-            return huge if row["email"] == "p0@client.example" else small  # type: ignore[index]
+        def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
+            return huge if row["email"] == "p0@client.example" else small
 
     place.steps["import_contacts"] = OneIsHuge
     place.begin(contacts(2))

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl import ScheduleDistribution, ScheduleReminder
+from qualtrics_etl import RunContext, ScheduleDistribution, ScheduleReminder
 from qualtrics_etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def test_invitation_is_what_the_settings_say(place: Place, contacts: Callable[..
     body = sent(place, "/distributions")
     list_id = next(iter(place.simulator.state.mailing_lists))
     key = body.pop("embeddedData")
-    assert list(key) == ["qetl_key"]  # type: ignore[call-overload]
+    assert list(key) == ["qetl_key"]  # type: ignore[call-overload]  # it is an object, or the test fails
     assert body == {
         "message": {"libraryId": "UR_ExampleLibrary1", "messageId": "MS_ExampleInvite01"},
         "header": {
@@ -65,7 +65,7 @@ class OnMonday(ScheduleDistribution):
     """Mondays, at eight in Berlin."""
 
     @override
-    def choose_send_date(self, *, context: object) -> datetime:  # type: ignore[override]
+    def choose_send_date(self, *, context: RunContext) -> datetime:
         return datetime(2026, 11, 23, 8, 0, 0, 999, tzinfo=timezone(timedelta(hours=1)))
 
 
@@ -73,7 +73,7 @@ class NextDay(ScheduleReminder):
     """A day later."""
 
     @override
-    def choose_send_date(self, *, invitation_sent: datetime, context: object) -> datetime:  # type: ignore[override]
+    def choose_send_date(self, *, invitation_sent: datetime, context: RunContext) -> datetime:
         return invitation_sent + timedelta(days=1)
 
 

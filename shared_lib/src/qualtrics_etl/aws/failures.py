@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 _GRANT = (
-    "Add the permission to what Terraform grants this kind of step, deploy, then redrive. "
+    "Add the permission to what Terraform grants this kind of step, deploy, then send the message back. "
     "(S3 answers the same for a missing object when the role may not list the bucket.)"
 )
 _CREATE = "Apply Terraform for this stage, then deploy the functions again."
 _SIGN_IN = "Sign in to the stage's AWS account again; on Lambda, look at the function's role."
 _REGION = "Set AWS_REGION and credentials of the stage's account; on Lambda, both are there by themselves."
-_CORRECT = "AWS refuses the request itself: correct what the step sends, then redrive."
+_CORRECT = "AWS refuses the request itself: correct what the step sends, then send the message back."
 
 _BY_CODE: Mapping[str, tuple[type[QualtricsEtlError], str]] = {
     **dict.fromkeys(("AccessDenied", "AccessDeniedException", "AllAccessDisabled"), (PermanentError, _GRANT)),

@@ -17,7 +17,7 @@ from typing_extensions import override
 from qualtrics_etl.aws.clients import s3_client
 from qualtrics_etl.aws.failures import aws_failures, error_code
 from qualtrics_etl.aws.streams import ObjectReader, OpenedRange
-from qualtrics_etl.errors import InputError, PreconditionFailedError, RetryableError
+from qualtrics_etl.errors import EXPIRED, InputError, PreconditionFailedError, RetryableError
 from qualtrics_etl.ports import ObjectStore, ObjectSummary, PutResult, StoredObject
 
 if TYPE_CHECKING:
@@ -166,9 +166,7 @@ class S3Objects(ObjectStore):
             try:
                 answer = client.get_object(Bucket=self._bucket, Key=key, **wanted)
             except client.exceptions.NoSuchKey as exc:
-                raise InputError(
-                    f"There is no {self._where(key)}.", remedy="Look whether it has expired; send the input again."
-                ) from exc
+                raise InputError(f"There is no {self._where(key)}.", remedy=EXPIRED) from exc
             except client.exceptions.ClientError as exc:
                 if error_code(exc) == "InvalidRange":  # S3's answer to a start at or behind the end
                     return self._behind_end(key)

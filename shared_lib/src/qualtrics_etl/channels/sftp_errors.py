@@ -120,8 +120,8 @@ class Server:
         return PermanentError(
             f"The SFTP server {self.address} does not let user {self.user!r} {task.words}"
             f"{': ' + printable(reason) if reason else ''}.",
-            remedy=f"Have the client give that user (`sftp.user` in {self.config_file}) the right; then redrive the "
-            "message.",
+            remedy=f"Have the client give that user (`sftp.user` in {self.config_file}) the right, "
+            "then send the message back.",
         )
 
 

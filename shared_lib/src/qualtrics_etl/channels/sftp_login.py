@@ -169,7 +169,7 @@ def _no_connection(error: asyncssh.Error | OSError | UnicodeError, login: Login)
         return PermanentError(
             f"The SFTP server {server.address} and this client have no algorithm in common: {printable(error.reason)}.",
             remedy="Have the client enable current algorithms (curve25519-sha256, aes256-gcm, ssh-ed25519); then "
-            "redrive the message.",
+            "send the message back.",
         )
     if isinstance(error, (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported)):
         return ConfigurationError(

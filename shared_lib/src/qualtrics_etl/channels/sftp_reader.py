@@ -50,7 +50,7 @@ class SftpReader:
             raise PermanentError(
                 f"The SFTP server {self._session.server.address} does not tell the size of {self._path!r}, so that "
                 "its end can't be known.",
-                remedy="Have the client turn file attributes on at its server; then redrive the message.",
+                remedy="Have the client turn file attributes on at its server; then send the message back.",
             )
         self._size, self._mtime = attributes.size, attributes.mtime
 

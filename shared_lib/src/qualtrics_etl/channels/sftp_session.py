@@ -67,7 +67,7 @@ class SftpSession:
                 return target
         raise PermanentError(
             f"The SFTP server {self.server.address} has {MAX_SAME_NAMES} files of the name of {path!r} in {folder!r}.",
-            remedy="Have the client tidy the folder up, then redrive the message.",
+            remedy="Have the client tidy the folder up, then send the message back.",
         )
 
     async def create(self, path: str) -> asyncssh.SFTPClientFile:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
+from pydantic import ValidationError
 
+from qualtrics_etl.cli.functions import function_problems
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.lambda_entry import LambdaHandler
 from qualtrics_etl.local.repository import load_handler
 from qualtrics_etl.settings import StageConfig, read_config, step_settings, unfilled
-from qualtrics_etl.workflow import Workflow, read_workflow
-from qualtrics_etl.yaml_lines import read_yaml
+from qualtrics_etl.workflow import WORKFLOW_FILE, Workflow, read_workflow
+from qualtrics_etl.yaml_lines import YamlFile, read_yaml
 
 EXIT_PROBLEMS = 2
 
@@ -28,9 +29,10 @@ def check(
     """Check that workflow, folders, functions, handlers and settings agree.
 
     Finds what can't work before it waits in a queue: unknown kinds, services in no chain, circles, neighbours whose
-    messages don't fit, folders without a service, handlers of another kind, settings that are missing or wrong.
+    messages don't fit, folders without a service, functions that run or read another service, handlers of another
+    kind, settings that are missing or wrong.
 
-    Exit code: 0 when all agree, 2 when not; each problem names file, line and remedy.
+    Exit code: 0 when all agree, 2 when not; each problem names its place and what is right.
 
     Examples:
         qetl check
@@ -41,6 +43,7 @@ def check(
     workflow = read_workflow(root)
     handlers, problems = _load_handlers(root, workflow)
     problems += [*_folder_problems(root, workflow), *_kind_problems(workflow, handlers)]
+    problems += function_problems(root, workflow)
     for path in _configs(root, stage):
         empty = unfilled(read_yaml(path))
         if empty and stage is None:
@@ -85,12 +88,6 @@ def _folder_problems(root: Path, workflow: Workflow) -> Iterator[str]:
     folders = {path.name for path in (root / "services").glob("*") if path.is_dir() and path.name[0] not in "._"}
     for folder in sorted(folders - workflow.services.keys()):
         yield f"services/{folder}/ is no service of workflow.yml. Add it there, or delete the folder."
-    for service in workflow.services:
-        path = root / "services" / service / "function.yml"
-        if not path.is_file():
-            yield f"services/{service}/function.yml does not exist. Copy it from another service and change the name."
-        elif set(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) != {service}:
-            yield f"services/{service}/function.yml does not define just one function `{service}`."
 
 
 def _kind_problems(workflow: Workflow, handlers: dict[str, LambdaHandler]) -> Iterator[str]:
@@ -109,12 +106,27 @@ def _settings_problems(root: Path, stage: str, workflow: Workflow, handlers: dic
     except ConfigurationError as error:
         yield str(error)
         return
+    files = (read_yaml(root / "config" / f"{stage}.yml"), read_yaml(root / WORKFLOW_FILE))
     yield from _unknown_services(config, workflow)
     for service, handler in handlers.items():
         try:
             step_settings(handler.step.Settings, service, workflow.services[service].settings, config)
         except ConfigurationError as error:
-            yield str(error)
+            yield f"{error} {_lines(error, service, *files)}"
+
+
+def _lines(error: ConfigurationError, service: str, config: YamlFile, workflow: YamlFile) -> str:
+    """Say where the settings stand that an error is about: in the stage's config, which wins, or in workflow.yml."""
+    problems = error.__cause__.errors() if isinstance(error.__cause__, ValidationError) else []
+    found: dict[str, None] = {}
+    for problem in problems:
+        here = ("services", service, *problem["loc"][:1])
+        if here in config.lines:
+            found[f"config/{config.path.name}:{config.line_of(*here)}"] = None
+        else:
+            line = workflow.line_of("services", service, "settings", *problem["loc"][:1])
+            found[f"{WORKFLOW_FILE}:{line}"] = None
+    return f"Lines: {', '.join(found)}."
 
 
 def _unknown_services(config: StageConfig, workflow: Workflow) -> Iterator[str]:

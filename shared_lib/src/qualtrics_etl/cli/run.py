@@ -27,6 +27,7 @@ from qualtrics_etl.local.json_log import JsonLines
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
 from qualtrics_etl.local.summary import (
+    Rows,
     RunSummary,
     Waiting,
     dead_letters,
@@ -63,7 +64,8 @@ def run(
     No account and no network are needed; settings come from config/local.yml.
 
     Everything lies in the folder .qetl: a content that was taken stays known, so the same file a second time imports
-    nothing. Ctrl-C stops after the message at hand; --resume goes on from there.
+    nothing. Ctrl-C stops after the message at hand; --resume goes on from there. After a kill it goes on from the
+    last second that was written down.
 
     Exit code: 0 when all is settled, 1 when something waits in a dead-letter queue, 2 when a setting is wrong, 130
     when it was stopped.
@@ -75,12 +77,11 @@ def run(
 
         qetl run tests/data/contacts.csv --fresh --duplicates
     """
-    console = Console(width=None if sys.stdout.isatty() else NARROWEST_LOG)
-    state = Path(STATE_FOLDER)
-    repository = open_repository(Path.cwd())
+    repository, state = open_repository(Path.cwd()), Path(STATE_FOLDER)
     _check_usage(file, resume=resume)
     if fresh:
         shutil.rmtree(state, ignore_errors=True)
+    console = Console(width=None if sys.stdout.isatty() else NARROWEST_LOG)
     began = time.monotonic()
     with _log_into(state / "run.log"), _Bars(console, repository) as bars:
         place = LocalRun(repository, state, duplicates=duplicates, rate_limits=rate_limits, observe=bars.observe)
@@ -92,14 +93,17 @@ def run(
             finished = _run_until_stopped(place.engine)
     waiting = list(dead_letters(repository.workflow, place.queues))
     _report(console, repository, place, since, waiting, bars.seconds)
-    console.print(f"\n{time.monotonic() - began:.1f} s. What each step logged: {STATE_FOLDER}/run.log", highlight=False)
-    console.print(
-        f"Look into the simulated Qualtrics: qetl simulate --state {STATE_FOLDER}/simulator.json", highlight=False
-    )
+    _say_where_to_look(console, time.monotonic() - began)
     if not finished:
         console.print("\nStopped. Finish it with: qetl run --resume")
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(EXIT_WAITING if waiting else 0)
+
+
+def _say_where_to_look(console: Console, seconds: float) -> None:
+    say = functools.partial(console.print, highlight=False)
+    say(f"\n{seconds:.1f} s. What each step logged: {STATE_FOLDER}/run.log")
+    say(f"Look into the simulated Qualtrics: qetl simulate --state {STATE_FOLDER}/simulator.json")
 
 
 def _check_usage(file: Path | None, *, resume: bool) -> None:
@@ -193,7 +197,8 @@ def _report(
     runs = summarize_runs(repository.workflow, place.objects, since)
     for each in runs:
         say(f"Run {each.run}, file {each.file_name}")
-        say(f"  {_sum_of(each)}")
+        for line in _sums_of(each):
+            say(f"  {line}")
         rejects = Path(STATE_FOLDER) / "rejects" / f"{each.run}.csv"
         if write_rejects(each, place.objects, rejects):
             say(f"  Rejected rows, with line, field and reason: {rejects}")
@@ -204,8 +209,15 @@ def _report(
         say(f"\n{letter.service}: waits in the dead-letter queue\n  {letter.cause}\n  {letter.remedy}".rstrip())
 
 
-def _sum_of(run: RunSummary) -> str:
-    rows = run.rows
+def _sums_of(run: RunSummary) -> Iterator[str]:
+    """Yield a line a service that imports; its name is said where there are several."""
+    if run.refused_by:
+        yield f"Refused as a whole by {run.refused_by}: its dead letter says why."
+    for service, rows in run.rows.items():
+        yield f"{service}: {_sum_of(rows)}" if len(run.rows) > 1 else _sum_of(rows)
+
+
+def _sum_of(rows: Rows) -> str:
     parts = [
         f"{rows.loaded + rows.updated} imported ({rows.loaded} new, {rows.updated} known)",
         f"{rows.rejected + rows.failed} rejected",

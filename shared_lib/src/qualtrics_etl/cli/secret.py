@@ -23,7 +23,8 @@ def secret(
     """Set a secret of a stage: an encrypted parameter of the AWS Systems Manager, which the functions read.
 
     The value is asked for without showing it, or read from standard input, as a key's file is. Functions take it up
-    within five minutes. AWS credentials and region come from the environment, as for the AWS command line.
+    within five minutes. The region is that of config/<stage>.yml; AWS credentials come from the environment, as for the
+    AWS command line.
 
     \b
     For example:

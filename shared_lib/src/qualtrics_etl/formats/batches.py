@@ -217,5 +217,5 @@ def _position(raw: dict[str, Any]) -> Position:
 def _malformed(what: str) -> PermanentError:
     return PermanentError(
         f"The stored {what} can't be read.",
-        remedy="It was written by another version of the library: take the input again with `--again`.",
+        remedy="Deploy the version of the library that wrote it, send the message back, and upgrade after the run.",
     )

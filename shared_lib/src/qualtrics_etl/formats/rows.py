@@ -303,5 +303,5 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def _another_model() -> ConfigurationError:
     return ConfigurationError(
         "The stored batch was written with another row model than the one that reads it.",
-        remedy="Declare the same row in both services, then take the input again with `--again`.",
+        remedy="Declare the row as it was when the file was parsed, deploy, then send the message back.",
     )

@@ -1,26 +1,14 @@
-"""Clocks: the real one, one that only moves when told, and a real one that can skip what nobody needs to wait for."""
+"""Clocks for one machine: one that only moves when told, and a real one that can skip what nobody needs to wait for."""
 
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 from typing_extensions import override
 
+from qualtrics_etl.clock import SystemClock
 from qualtrics_etl.ports import Clock
-
-
-class SystemClock(Clock):
-    """The machine's clock; sleeping really waits."""
-
-    @override
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    @override
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 class VirtualClock(Clock):

@@ -76,9 +76,13 @@ class Engine:
     def run(self) -> bool:
         """Work until nothing is left; return False when a stop was requested before that."""
         while not self.stop_requested:
-            if not self._work_once() and not self._skip_to_next():
+            if not self._work_once() and not self._skip_to_next() and not self._is_ready():
                 return True
         return False
+
+    def _is_ready(self) -> bool:
+        """Whether a message became visible while nobody looked: its time came just after its queue was empty."""
+        return any(self._queues.of(service).counts().visible for service in self._workflow.services)
 
     def _work_once(self) -> bool:
         """Give each service what waits for it, the last of the chains first, so that runs come to an end."""

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 from qualtrics_etl.errors import PermanentError
-from qualtrics_etl.ports import Outgoing
+from qualtrics_etl.ports import UNSENDABLE, Outgoing
 
 MAX_MESSAGE_BYTES = 1_048_576
 MAX_DELAY_SECONDS = 900
@@ -17,7 +17,6 @@ MAX_WAIT_SECONDS = 20
 DEDUPLICATION_INTERVAL = timedelta(minutes=5)
 """Source of these limits: Amazon SQS developer guide, the pages on message quotas and on exactly-once processing."""
 
-_UNWANTED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ATTRIBUTE_NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
 _DEDUPLICATION_ID = re.compile(r"[!-~]{1,128}")
 
@@ -73,7 +72,7 @@ def _attribute_problem(message: Outgoing) -> str | None:
 def _content_problem(message: Outgoing) -> str | None:
     if not message.body:
         return "the body is empty"
-    if any(_UNWANTED.search(text) for text in (message.body, *message.attributes.values())):
+    if any(UNSENDABLE.search(text) for text in (message.body, *message.attributes.values())):
         return "it holds characters outside the allowed set"
     size = _size(message)
     return f"it has {size} bytes, and {MAX_MESSAGE_BYTES} are allowed" if size > MAX_MESSAGE_BYTES else None

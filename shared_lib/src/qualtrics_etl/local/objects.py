@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 
 from typing_extensions import override
 
-from qualtrics_etl.errors import InputError, PermanentError, PreconditionFailedError
+from qualtrics_etl.errors import EXPIRED, InputError, PermanentError, PreconditionFailedError
 from qualtrics_etl.ports import Clock, ObjectStore, ObjectSummary, PutResult, StoredObject
 
 MAX_KEY_BYTES = 1024
@@ -290,4 +290,4 @@ def _whole_second(clock: Clock) -> datetime:
 
 
 def _missing(key: str) -> InputError:
-    return InputError(f"There is no object {key}.", remedy="Look whether it has expired; send the input again.")
+    return InputError(f"There is no object {key}.", remedy=EXPIRED)

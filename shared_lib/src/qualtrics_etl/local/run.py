@@ -1,13 +1,14 @@
 """A workflow run on one machine: the repository's own handlers, a simulator of Qualtrics, the client's SFTP server.
 
-Everything lies in one folder, so that a run that was stopped can be finished, and a second file finds what the first
-one left.
+Everything lies in one folder, so that a run that was stopped or killed can be finished, and a second file finds what
+the first one left.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -19,9 +20,9 @@ from typing import Any, Self
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.local.clock import SkippingClock
 from qualtrics_etl.local.engine import Engine, Progress
-from qualtrics_etl.local.objects import FolderObjects
 from qualtrics_etl.local.queues import LocalQueues, QueueSettings
 from qualtrics_etl.local.repository import Repository
+from qualtrics_etl.local.revertible import RevertibleObjects
 from qualtrics_etl.local.secrets import FixedSecrets
 from qualtrics_etl.local.sftp_server import LocalSftpServer
 from qualtrics_etl.ports import ObjectStore
@@ -37,6 +38,11 @@ LOCAL_PASSWORD = "local"  # noqa: S105 - opens nothing but the local SFTP server
 CATEGORY_OF_KIND = {"schedule_distribution": "invite", "schedule_reminder": "reminder"}
 SECONDS_OF_A_JOB = 2.0
 """How long an import job of the simulator runs; the jobs of one list run one after the other, as Qualtrics advises."""
+
+SAVE_INTERVAL_SECONDS = 1.0
+"""How often the state is written down while the run goes on; what a killed run did since then is done again."""
+SAVE_SHARE = 0.1
+"""Most of the time that may go into that: the state of a large run takes a while to write."""
 
 
 class LocalRun:
@@ -75,9 +81,11 @@ class LocalRun:
         self._objects_for = objects_for
         self._exit = ExitStack()
         saved = self._saved()
+        self._saves: int = saved.get("saves", 0)
+        self._next_save_at = 0.0
         self._clock = SkippingClock(saved.get("clock_offset_seconds", 0.0))
         self._config = read_config(repository.root, "local")
-        self.objects = FolderObjects(state / "objects", self._clock)
+        self.objects = RevertibleObjects(state / "objects", self._clock)
         self.queues = LocalQueues(queue_settings(repository.workflow), self._clock, duplicates=duplicates)
         self.queues.restore(saved.get("queues", {}))
         self.simulator = Simulator(
@@ -85,8 +93,10 @@ class LocalRun:
             rate_limits=rate_limits,
             job_progress=job_progress or JobProgress(seconds=SECONDS_OF_A_JOB),
         )
-        if self._simulator_file.exists():
-            self.simulator.restore(self._simulator_file.read_bytes())
+        for file in (self._new_simulator_file(), self._simulator_file):
+            if file.exists():
+                self.simulator.restore(file.read_bytes())
+                break
 
     @property
     def is_unfinished(self) -> bool:
@@ -94,6 +104,7 @@ class LocalRun:
         return any(sum(_counts(self.queues, service)) for service in self._repository.workflow.services)
 
     def __enter__(self) -> Self:
+        self._go_back_to_last_save()
         base_url = self._exit.enter_context(self.simulator.serve())
         sftp = self._exit.enter_context(
             LocalSftpServer(
@@ -108,7 +119,7 @@ class LocalRun:
             self.queues,
             self._clock,
             skip=self.simulator.advance,
-            observe=self._observe,
+            observe=self._after_call,
         )
         return self
 
@@ -118,6 +129,7 @@ class LocalRun:
         try:
             self._save()
         finally:
+            self.objects.keep_log(None)
             self._exit.close()
 
     def now(self) -> datetime:
@@ -139,6 +151,7 @@ class LocalRun:
                     target.with_name(target.name + settings.marker_suffix).touch()
                 self.engine.tick(self.now())
                 self._clock.skip(1)  # two ticks of the same second would be one
+                self._save()
                 return f"{service}:{settings.folder.rstrip('/')}/{file.name}"
         patterns = ", ".join(f"{settings.pattern} ({service})" for service, settings in self._fetchers())
         raise ConfigurationError(
@@ -166,11 +179,51 @@ class LocalRun:
         saved: dict[str, Any] = json.loads(self._state_file.read_text(encoding="utf-8"))
         return saved
 
+    def _after_call(self, progress: Progress) -> None:
+        # A fetched file may be gone from the server: what says that it was taken must not be.
+        if progress.service in self._repository.workflow.starts() or time.monotonic() >= self._next_save_at:
+            self._save()
+        self._observe(progress)
+
     def _save(self) -> None:
-        """Write down what is not on disk already. The queues come last: they tell that something is unfinished."""
-        _replace(self._simulator_file, self.simulator.dump())
-        saved = {"clock_offset_seconds": self._clock.offset_seconds, "queues": self.queues.snapshot()}
+        """Write down what is not on disk already, in such an order that a kill at any moment leaves one save whole.
+
+        Replacing the state file makes the save valid: it names the simulator's file, and the log of what changed in
+        the objects since.
+        """
+        began = time.monotonic()
+        self._saves += 1
+        _replace(self._new_simulator_file(), self.simulator.dump())
+        saved = {
+            "saves": self._saves,
+            "clock_offset_seconds": self._clock.offset_seconds,
+            "queues": self.queues.snapshot(),
+        }
         _replace(self._state_file, json.dumps(saved, indent=1).encode())
+        self._finish_save()
+        now = time.monotonic()
+        self._next_save_at = now + max(SAVE_INTERVAL_SECONDS, (now - began) / SAVE_SHARE)
+
+    def _go_back_to_last_save(self) -> None:
+        self._state.mkdir(parents=True, exist_ok=True)
+        self.objects.revert(self._log_file)
+        self._finish_save()
+
+    def _finish_save(self) -> None:
+        """Do what is left when the state file is in its place; from there on, changes of objects have a new log."""
+        if self._new_simulator_file().exists():
+            self._new_simulator_file().replace(self._simulator_file)
+        self.objects.keep_log(self._log_file)
+        for log in self._state.glob("undo-*.log"):
+            if log != self._log_file:
+                log.unlink()
+
+    def _new_simulator_file(self) -> Path:
+        return self._state / f"simulator-{self._saves}.json"
+
+    @property
+    def _log_file(self) -> Path:
+        return self._state / f"undo-{self._saves}.log"
 
     def _wire(self, config: StageConfig) -> None:
         secrets = FixedSecrets({"qualtrics_api_token": LOCAL_TOKEN, "sftp_password": LOCAL_PASSWORD})
@@ -191,7 +244,9 @@ class LocalRun:
         for service, handler in self._repository.handlers.items():
             if issubclass(handler.step, FetchSftpFile):
                 given = self._repository.workflow.services[service].settings
-                yield service, step_settings(FetchSftpFileSettings, service, given, self._config)
+                settings = step_settings(handler.step.Settings, service, given, self._config)
+                assert isinstance(settings, FetchSftpFileSettings)
+                yield service, settings
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -16,9 +16,10 @@ from qualtrics_etl.messages import (
     FileFetched,
     FileParsed,
     MailingListCreated,
+    Message,
     ReminderScheduled,
 )
-from qualtrics_etl.payloads import content_run, rejects_beside
+from qualtrics_etl.payloads import rejects_beside
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.workflow import Workflow
 
@@ -61,6 +62,8 @@ class RunSummary:
         run: Its id.
         file_name: The client's file.
         ids: What it made in Qualtrics: (service, what, id or date).
+        rows: What became of its rows, by the service that imports them; a branch imports each row more than once.
+        refused_by: The service that refused the file as a whole; empty when none did.
         rejects: Where its rejected rows lie: keys begin so, up to the last slash.
         done: Pieces of its work that came to an end, by service.
         last_written_at: When the ledger last changed.
@@ -68,7 +71,8 @@ class RunSummary:
 
     run: str
     file_name: str = ""
-    rows: Rows = field(default_factory=Rows)
+    rows: dict[str, Rows] = field(default_factory=dict)
+    refused_by: str = ""
     ids: list[tuple[str, str, str]] = field(default_factory=list)
     rejects: list[str] = field(default_factory=list)
     done: dict[str, int] = field(default_factory=dict)
@@ -94,14 +98,20 @@ def summarize_runs(workflow: Workflow, objects: ObjectStore, since: datetime = L
     """Read the ledger of the runs of files that went on after `since`, the latest last."""
     runs: dict[str, RunSummary] = {}
     names: dict[str, str] = {}
-    for name, service, held in _done_entries(workflow, objects):
+    for name, service, held in _ended_entries(workflow, objects):
         if isinstance(held.entry.fact, FileFetched):
-            names[content_run(workflow.name, held.entry.fact.sha256)] = held.entry.fact.name
+            names |= {Message.decode(each.message).run: held.entry.fact.name for each in held.entry.outputs}
             continue
         run = runs.setdefault(name, RunSummary(name))
-        run.done[service] = run.done.get(service, 0) + 1
         run.last_written_at = max(run.last_written_at, held.written_at)
-        _take_in(run, service, held.entry.fact)
+        if held.entry.state is State.DONE:
+            run.done[service] = run.done.get(service, 0) + 1
+            _take_in(run, workflow, service, held.entry.fact)
+        elif _parses(workflow, service):
+            run.refused_by = service
+            run.rejects.append(
+                f"rejects/{name}/{service}" + (f"/{held.entry.generation}" * (held.entry.generation > 0))
+            )
     for name, run in runs.items():
         run.file_name = names.get(name, "")
     found = [run for run in runs.values() if run.file_name and run.last_written_at >= since]
@@ -111,25 +121,25 @@ def summarize_runs(workflow: Workflow, objects: ObjectStore, since: datetime = L
 def done_by_service(workflow: Workflow, objects: ObjectStore, since: datetime = LONG_AGO) -> dict[str, int]:
     """Count the pieces of work that came to an end after `since`, of all runs; looking for input is one too."""
     done = dict.fromkeys(workflow.services, 0)
-    for _, service, held in _done_entries(workflow, objects):
-        done[service] += held.written_at >= since
+    for _, service, held in _ended_entries(workflow, objects):
+        done[service] += held.entry.state is State.DONE and held.written_at >= since
     return done
 
 
 def skipped_files(workflow: Workflow, objects: ObjectStore, since: datetime = LONG_AGO) -> list[str]:
     """Return what the ledger says of files that were looked at after `since` and began no run."""
-    held = [held for _, service, held in _done_entries(workflow, objects) if service in workflow.starts()]
+    held = [held for _, service, held in _ended_entries(workflow, objects) if service in workflow.starts()]
     return [each.entry.skipped for each in held if each.entry.skipped and each.written_at >= since]
 
 
-def _done_entries(workflow: Workflow, objects: ObjectStore) -> Iterator[tuple[str, str, Held]]:
-    """Yield run, service and entry of what is done; arrivals at a fan-in lie deeper, and are passed over."""
+def _ended_entries(workflow: Workflow, objects: ObjectStore) -> Iterator[tuple[str, str, Held]]:
+    """Yield run, service and entry of what is done or failed; arrivals at a fan-in lie deeper, and are passed over."""
     ledger = Ledger(objects)
     for summary in objects.list("ledger/"):
         _, run, *rest = summary.key.split("/")
         if len(rest) == 2 and rest[0] in workflow.services:
             held = ledger.read(summary.key)
-            if held is not None and held.entry.state is State.DONE:
+            if held is not None and held.entry.state in (State.DONE, State.FAILED):
                 yield run, rest[0], held
 
 
@@ -159,20 +169,16 @@ def dead_letters(workflow: Workflow, queues: LocalQueues) -> Iterator[Waiting]:
             yield Waiting(service, cause, attributes.get("remedy", ""))
 
 
-def _take_in(run: RunSummary, service: str, fact: Fact | None) -> None:
-    rows = run.rows
+def _take_in(run: RunSummary, workflow: Workflow, service: str, fact: Fact | None) -> None:
     match fact:
         case FileParsed():
-            rows.read += fact.rows
-            rows.rejected += fact.rejected_rows
+            for importer in _importers_behind(workflow, service) or (service,):
+                rows = run.rows.setdefault(importer, Rows())
+                rows.read += fact.rows
+                rows.rejected += fact.rejected_rows
             run.rejects.append(rejects_beside(fact.batches_at))
         case ContactsImported():
-            rows.loaded += fact.added
-            rows.updated += fact.updated
-            rows.failed += fact.failed
-            rows.pending += fact.pending
-            rows.rejected += fact.rejected
-            rows.skipped += fact.skipped
+            _count(run.rows.setdefault(service, Rows()), fact)
             run.rejects.append(f"rejects/{run.run}/{service}")
         case MailingListCreated():
             run.ids.append((service, fact.name, fact.mailing_list_id))
@@ -180,3 +186,22 @@ def _take_in(run: RunSummary, service: str, fact: Fact | None) -> None:
             run.ids.append((service, f"goes out {fact.send_date}", fact.distribution_id))
         case ReminderScheduled():
             run.ids.append((service, f"goes out {fact.send_date}", fact.reminder_id))
+
+
+def _count(rows: Rows, fact: ContactsImported) -> None:
+    rows.loaded += fact.added
+    rows.updated += fact.updated
+    rows.failed += fact.failed
+    rows.pending += fact.pending
+    rows.rejected += fact.rejected
+    rows.skipped += fact.skipped
+
+
+def _parses(workflow: Workflow, service: str) -> bool:
+    return workflow.services[service].step.gives is FileParsed
+
+
+def _importers_behind(workflow: Workflow, service: str) -> tuple[str, ...]:
+    """Return the services that import what this one parsed, in the order of the chains."""
+    behind = (name for chain in workflow.chains.values() if service in chain for name in chain[chain.index(service) :])
+    return tuple(dict.fromkeys(name for name in behind if workflow.services[name].step.gives is ContactsImported))

@@ -190,6 +190,18 @@ def list_for(
         yield _read_distribution(element)
 
 
+def find_by_key(client: Client, survey_id: str, key: str) -> Distribution | None:
+    """Return the distribution of a survey that carries a key of ours; None where the list shows none.
+
+    The list is narrowed by nothing but the survey: whether a reminder shows its parent's mailing list, and under which
+    type, is not documented, and one that is overlooked is made a second time.
+
+    Raises:
+        QualtricsEtlError: What `Client.pages` raises.
+    """
+    return next((found for found in list_for(client, survey_id) if found.key == key), None)
+
+
 def _settings_of(body: bytes) -> str:
     """Return the settings that a body was made from, with their ids: a refusal may not say which one it means."""
     sent = Record(orjson.loads(body), CREATE_DISTRIBUTION.name)

@@ -1,6 +1,6 @@
 """Every Qualtrics endpoint that we call: its limit, its time-out, and the day it goes away.
 
-The limits were last compared with the reference on `REVIEWED_ON`; CI warns as a sunset date nears.
+The limits were last compared with the reference on `REVIEWED_ON`; every run of the tests warns as a sunset date nears.
 """
 
 from __future__ import annotations
@@ -135,3 +135,15 @@ def near_sunset(
     last_day = today + timedelta(days=within_days)
     dated = [(endpoint.sunset, endpoint) for endpoint in endpoints if endpoint.sunset is not None]
     return [endpoint for sunset, endpoint in sorted(dated, key=lambda pair: pair[0]) if sunset <= last_day]
+
+
+def sunset_warnings(today: date, *, endpoints: Iterable[Endpoint] = tuple(ENDPOINTS.values())) -> list[str]:
+    """Return a line for each endpoint whose support ends soon, or has ended; `make sunsets` prints them.
+
+    Warnings, never failures: the calendar is nobody's change.
+    """
+    return [
+        f"warning: {endpoint.name} ({endpoint.method} {endpoint.path}) is supported until {endpoint.sunset}:"
+        " move its callers to what replaces it, and release."
+        for endpoint in near_sunset(today, endpoints=endpoints)
+    ]

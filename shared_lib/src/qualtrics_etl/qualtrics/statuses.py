@@ -95,7 +95,8 @@ def set_secrets(names: tuple[str, ...]) -> str:
     """Return the remedy for credentials that Qualtrics does not know."""
     commands = " and ".join(f"`make secret NAME={name} STAGE=<stage>`" for name in names)
     them = "it" if len(names) == 1 else "them"
-    return f"Set {them} anew with {commands}, or check qualtrics.datacenter in config/<stage>.yml: each data center knows its own only."
+    where = "qualtrics.datacenter in config/<stage>.yml: each data center knows its own only"
+    return f"Set {them} anew with {commands}, or check {where}."
 
 
 def _remedy(status: int, attempt: Attempt) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -20,10 +19,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, final
 
 from qualtrics_etl.catalogue import Kind, Level
-from qualtrics_etl.errors import ConfigurationError, InputError, NotYetError, PermanentError
-from qualtrics_etl.ledger import Cause, Entry, How, Ledger, LostClaimError, Output, State, entry_key
+from qualtrics_etl.errors import SEND_ANEW, ConfigurationError, InputError, LostClaimError, NotYetError, PermanentError
+from qualtrics_etl.ledger import Cause, Entry, How, Ledger, Output, State, entry_key
 from qualtrics_etl.messages import WHOLE_RUN, Fact, FileFetched, FileParsed, Message
-from qualtrics_etl.ports import Clock, ObjectStore, Outgoing, Queues, Received, Secrets
+from qualtrics_etl.ports import UNSENDABLE, Clock, ObjectStore, Outgoing, Queues, Received, Secrets
 from qualtrics_etl.settings import StageConfig, StepSettings, step_settings
 from qualtrics_etl.steps.contexts import RunContext
 from qualtrics_etl.steps.outbox import Outbox
@@ -98,6 +97,7 @@ class Step(ABC):
         self._wiring = wiring
         self._ledger = Ledger(wiring.objects, new_nonce=wiring.new_nonce)
         self._outbox = Outbox(wiring.workflow, wiring.queues, wiring.objects)
+        self._failures_counted = 0  # what the ledger says since this attempt failed; 0 while it has recorded none
         self._service = wiring.workflow.services[wiring.service]
         if self._service.kind != self.kind.name:
             raise ConfigurationError(
@@ -137,6 +137,7 @@ class Step(ABC):
         except PermanentError as error:
             return DeadLetter(None, Cause.of(error))
         try:
+            self._failures_counted = 0
             self._check_deadline(delivery)
             return self._conclude(message, self._work_on(message, delivery))
         except Exception as error:
@@ -161,12 +162,12 @@ class Step(ABC):
         if message.service != self._wiring.service:
             raise PermanentError(
                 f"A message for {message.service} reached the queue of {self._wiring.service}.",
-                remedy="Send it back to the queue of its own service.",
+                remedy="Send the message back to the queue of its own service.",
             )
         if message.expires_at <= self._wiring.clock.now():
             raise PermanentError(
                 f"The message of run {message.run} expired at {message.expires_at:%Y-%m-%d %H:%M} UTC.",
-                remedy="Its ledger may be gone, so working on it could do things twice: send the input again.",
+                remedy=f"Its ledger may be gone, so working on it could do things twice. {SEND_ANEW}",
             )
         # A dead letter that was sent back as it was asks for a generation more than the one that failed.
         return replace(message, generation=message.generation + (CAUSE_ATTRIBUTE in received.attributes))
@@ -198,12 +199,15 @@ class Step(ABC):
 
         The ledger's count is taken too, since what is deferred between two failures comes as a new message, received
         for the first time. Each time it reaches the limit, somebody looks: a letter sent back has as many tries again.
+        Only a count that this attempt raised is asked: the failures before a letter was sent back are settled.
         """
-        limit, held = self._service.max_receive_count, self._ledger.read(self._key(message))
-        if held is not None and held.entry.failures and held.entry.failures % limit == 0:
+        limit = self._service.max_receive_count
+        if self._failures_counted and self._failures_counted % limit == 0:
             return True
-        if self._service.serial and held is not None and held.entry.state in (State.INTENT, State.STARTED):
-            return False  # deferrals are receives there: only the ledger tells failures from them
+        if self._service.serial:
+            held = self._ledger.read(self._key(message))
+            if held is not None and held.entry.state in (State.INTENT, State.STARTED):
+                return False  # deferrals are receives there: only the ledger tells failures from them
         return received.receive_count >= limit
 
     @final
@@ -333,13 +337,9 @@ class Step(ABC):
         logger.log(level, event, extra=where | {name: fact for name, fact in facts.items() if fact is not None})
 
 
-# What SQS refuses in a text. Source: Amazon SQS API reference, the page on SendMessage.
-_UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
 def _sendable(text: str) -> str:
     """Return a text as an attribute can carry it: one that is refused would keep the message from being put aside."""
-    return _UNSENDABLE.sub("?", text[:MAX_ATTRIBUTE_CHARACTERS])
+    return UNSENDABLE.sub("?", text[:MAX_ATTRIBUTE_CHARACTERS])
 
 
 def _back_off(received: Received) -> int:

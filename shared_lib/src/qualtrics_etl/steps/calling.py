@@ -22,13 +22,15 @@ from typing_extensions import override
 from qualtrics_etl.errors import (
     ConfigurationError,
     InputError,
+    LostClaimError,
     NotYetError,
     OutcomeUnknownError,
     PermanentError,
     QualtricsEtlError,
     RetryableError,
+    UndecidedError,
 )
-from qualtrics_etl.ledger import Cause, Entry, Held, How, LostClaimError, Output, State
+from qualtrics_etl.ledger import Cause, Entry, Held, How, Output, State
 from qualtrics_etl.messages import Fact, FileParsed, Message
 from qualtrics_etl.payloads import get_request, publish_rejects, put_rejects, put_request
 from qualtrics_etl.steps.base import Delivery, Step
@@ -90,11 +92,29 @@ class CallingStep(Step):
         wiring = self._wiring
         return connect(wiring.config, wiring.secrets, wiring.clock, transport=wiring.transport)
 
+    def _client_for(self, message: Message) -> Client:
+        """Return the connection for a message: the more often it was throttled, the longer it waits."""
+        return self._client.for_attempt(message.looks + 1)
+
     # --- what runs: fixed -------------------------------------------------------------------------------------------
 
     @final
     @override
     def _work_on(self, message: Message, delivery: Delivery) -> Entry | None:
+        try:
+            entry = self._advance(message, delivery)
+        except (ConfigurationError, PermanentError):
+            self._forget_client()
+            raise
+        if entry is not None and entry.state is State.FAILED:
+            self._forget_client()
+        return entry
+
+    def _forget_client(self) -> None:
+        """Let the next message read the secrets again: they may be what was wrong, and renewed by then."""
+        self.__dict__.pop("_client", None)
+
+    def _advance(self, message: Message, delivery: Delivery) -> Entry | None:
         held = self._open(message, delivery)
         match held.entry.state:
             case State.WAIVED:
@@ -216,7 +236,7 @@ class CallingStep(Step):
                 held, outcome = self._settle_earlier_call(held, body, key, message)
             if outcome is None:
                 self._check_deadline(delivery)
-        except (LostClaimError, _UndecidedError):
+        except (LostClaimError, UndecidedError):
             raise
         except Exception as error:
             is_open = held.entry.quiet_since is not None
@@ -246,7 +266,7 @@ class CallingStep(Step):
         if looks >= LOOKS_UNTIL_ABSENT:
             return self._ledger.call_again(held), None
         self._ledger.let_go(held, call_possible=True, absent_looks=looks)
-        raise _UndecidedError(
+        raise UndecidedError(
             f"An earlier attempt at {held.key} may still take effect.",
             delay_seconds=max(SETTLE_SECONDS - quiet_seconds, SETTLE_SECONDS / 4),
             call_made=True,
@@ -255,7 +275,8 @@ class CallingStep(Step):
     def _let_go(self, held: Held, error: Exception, *, call_possible: bool) -> None:
         looks, failed = held.entry.absent_looks, not isinstance(error, NotYetError | ConfigurationError)
         try:
-            self._ledger.let_go(held, call_possible=call_possible, absent_looks=looks, failed=failed)
+            left = self._ledger.let_go(held, call_possible=call_possible, absent_looks=looks, failed=failed)
+            self._failures_counted = left.entry.failures if failed else 0
         except RetryableError as unwritten:
             # The lease ends by itself; the next attempt then believes the worse.
             self._log(logging.WARNING, "let_go_failed", None, key=held.key, error=str(unwritten))
@@ -270,7 +291,7 @@ class CallingStep(Step):
             job_id=outcome.job_id,
             notes={**held.entry.notes, **outcome.notes},
         )
-        # Written before the message that looks again is sent: the job is never lost, and never started twice.
+        # First the job's id, then anything else: a worker that stops here leaves a job that the next one finds.
         self._ledger.change(held, started)
         raise NotYetError(f"Job {outcome.job_id} was started.", delay_seconds=outcome.look_after_seconds)
 
@@ -304,10 +325,6 @@ def _may_have_happened(error: Exception) -> bool:
     if isinstance(error, NotYetError | RetryableError):
         return error.call_made
     return not isinstance(error, ConfigurationError)
-
-
-class _UndecidedError(NotYetError):
-    """What became of the earlier call can't be told yet; the entry is let go already, with what was seen."""
 
 
 def _job_too_slow(job_id: str, running_seconds: float) -> PermanentError:

@@ -48,7 +48,7 @@ class CreateMailingList(CallingStep):
     def _call(self, body: bytes, key: str, message: Message, notes: Mapping[str, int]) -> MailingListCreated:
         from qualtrics_etl.qualtrics import mailing_lists
 
-        created = mailing_lists.create(self._client, self._directory_id, body)
+        created = mailing_lists.create(self._client_for(message), self._directory_id, body)
         return MailingListCreated(created, _name_in(body))
 
     @override
@@ -56,7 +56,7 @@ class CreateMailingList(CallingStep):
         from qualtrics_etl.qualtrics import mailing_lists
 
         name = _name_in(body)
-        found = mailing_lists.find_by_name(self._client, self._directory_id, name)
+        found = mailing_lists.find_by_name(self._client_for(message), self._directory_id, name)
         return MailingListCreated(found[0].mailing_list_id, name) if found else None
 
     @property

@@ -41,7 +41,7 @@ class FetchSftpFileSettings(StepSettings):
         stable_seconds: A file is taken when its size and time did not change for so long.
         marker_suffix: Where the client writes a second, empty file when the first is whole: that file's ending, for
             example `.done`. Files are then taken at once, when their marker is there and not older than they are.
-        after_fetch: What becomes of the client's file once the run has it safely: `keep`, `delete`, or
+        after_fetch: What becomes of the client's file when its run has been told to begin: `keep`, `delete`, or
             `move:<folder>`.
     """
 
@@ -82,12 +82,16 @@ class FetchSftpFile(RepeatableStep):
 
     @override
     def _finish(self, message: Message, entry: Entry) -> None:
-        """Mark the file as taken and put it away at the client's: only now, when the run has it safely."""
-        if not message.has(FileSighted) or entry.state is not State.DONE or entry.skipped == _GONE:
+        """Say that the content is taken, and put the client's file away: last, when its run has been told to begin."""
+        if not message.has(FileSighted) or entry.state is not State.DONE or entry.skipped in (_GONE, _UNMARKED):
             return
-        sighted = message.fact(FileSighted)
+        sighted, fetched = message.fact(FileSighted), entry.fact
         if any(Message.decode(output.message).service == self._wiring.service for output in entry.outputs):
             return  # it changed, and is looked at again
+        if isinstance(fetched, FileFetched):
+            self._ledger.settle(content_key(fetched.sha256, self._intake), Entry(State.DONE, fact=fetched))
+        if not isinstance(fetched, FileFetched) or fetched.key != self._copy_key(message):
+            self._wiring.objects.delete(self._copy_key(message))
         self._put_away(sighted)
         self._wiring.objects.put(sighting_key(self._wiring.service, _digest(sighted)), b"")
 
@@ -123,32 +127,59 @@ class FetchSftpFile(RepeatableStep):
             raise NotYetError("The file may still be growing.", delay_seconds=self.settings.stable_seconds)
 
     def _take_when_stable(self, sftp: SftpClient, message: Message) -> Ended:
-        before, key = message.fact(FileSighted), f"payloads/{message.run}/{self._wiring.service}/{message.batch}"
+        before, key = message.fact(FileSighted), self._copy_key(message)
         # A copy of ours counts more than what lies at the client's now: an earlier attempt found it whole.
         sha256, size = self._hash_of_copy(key)
         if sha256 is None:
             file = sftp.stat(before.path)
             if file is None:
                 return Ended(outputs=(), skipped=_GONE)
+            marker = self.settings.marker_suffix
+            if marker and not self._is_marked(sftp, file):
+                return Ended(outputs=(), skipped=_UNMARKED)
             if _sighted(file) != before:
-                return Ended(outputs=(self._look_again(message, _sighted(file), self.settings.stable_seconds),))
+                delay_seconds = 0 if marker else self.settings.stable_seconds
+                return Ended(outputs=(self._look_again(message, _sighted(file), delay_seconds),))
             sha256, size = self._copy(sftp, before, key)
         return self._begin_run(message, FileFetched(before.path.rsplit("/", 1)[-1], key, size, sha256))
 
     def _begin_run(self, message: Message, fetched: FileFetched) -> Ended:
-        """Begin the run of this content, unless another file of the same content did."""
-        run = content_run(message.workflow, fetched.sha256)
-        taker = Entry(State.DONE, fact=fetched, nonce="")
-        held = self._ledger.claim(content_key(fetched.sha256), taker)
-        if held.entry.fact != fetched:
-            self._wiring.objects.delete(fetched.key)
+        """Begin the run of this content, unless another file of the same content did.
+
+        Who only meant to begin it may be gone, so it is begun here too, from the copy that was recorded first: the
+        messages are then the same ones, and fall to the next services' claims.
+        """
+        run = content_run(message.workflow, fetched.sha256, self._intake)
+        intent = Entry(State.INTENT, fact=fetched)
+        held = self._ledger.claim(content_key(fetched.sha256, self._intake), intent)
+        recorded = held.entry.fact
+        if held.entry.state is State.DONE and recorded != fetched:
             return Ended(outputs=(), skipped=f"Its content was taken before: run {run}.")
+        if isinstance(recorded, FileFetched) and recorded != fetched:
+            if any(self._wiring.objects.list(recorded.key)):
+                fetched = recorded
+            else:
+                self._ledger.change(held, intent)  # its copy has expired: ours takes its place
         begun = replace(message, run=run, context=())
         outputs = tuple(
             Output(How.SEND, begun.after(service, fetched, batch=WHOLE_RUN).encode())
             for service in self._wiring.workflow.next_of(self._wiring.service)
         )
         return Ended(fact=fetched, outputs=outputs)
+
+    @property
+    def _intake(self) -> str:
+        """Return what tells apart contents that begin other chains; empty for the workflow's first intake.
+
+        Services that feed the same chains are one intake: a content is taken from one of their folders, not from each.
+        """
+        workflow = self._wiring.workflow
+        fed = workflow.next_of(self._wiring.service)
+        first = next(service for service in workflow.starts() if workflow.next_of(service) == fed)
+        return "" if first == workflow.starts()[0] else first
+
+    def _copy_key(self, message: Message) -> str:
+        return f"payloads/{message.run}/{self._wiring.service}/{message.batch}"
 
     def _copy(self, sftp: SftpClient, sighted: FileSighted, key: str) -> tuple[str, int]:
         """Copy the file; the copy appears only if the file was, to its last byte, what was sighted."""
@@ -210,6 +241,7 @@ class FetchSftpFile(RepeatableStep):
 
 
 _GONE = "The file is gone from the client's server."
+_UNMARKED = "The file's marker is gone, or older than the file: it is sighted again when a new one is there."
 
 
 def _sighted(file: RemoteFile) -> FileSighted:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from qualtrics_etl import catalogue
 from qualtrics_etl.catalogue import Kind
-from qualtrics_etl.errors import ConfigurationError, OutcomeUnknownError, PermanentError, RowRejectedError
+from qualtrics_etl.errors import EXPIRED, ConfigurationError, OutcomeUnknownError, PermanentError, RowRejectedError
 from qualtrics_etl.formats.batches import (
     Batch,
     Reject,
@@ -65,7 +65,7 @@ class ImportContacts(CallingStep):
         return True
 
     def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
-        """Turn one row into the contact that is sent.
+        """Make the contact of a row: who it is in the directory, and what the survey may know of them.
 
         Called once for each row that is kept, in file order. The default takes the columns email, first_name,
         last_name, phone, ext_ref and language as what they are called, and every other column as embedded data,
@@ -108,7 +108,7 @@ class ImportContacts(CallingStep):
     def _call(self, body: bytes, key: str, message: Message, notes: Mapping[str, int]) -> Started:
         from qualtrics_etl.qualtrics import contact_imports
 
-        started = contact_imports.start(self._client, self._directory_id, _list_of(message), body)
+        started = contact_imports.start(self._client_for(message), self._directory_id, _list_of(message), body)
         return Started(
             started.import_id, self.settings.look_after_seconds, notes={"unprocessed": len(started.unprocessed)}
         )
@@ -119,7 +119,7 @@ class ImportContacts(CallingStep):
 
         expected = notes["sent"] - notes["unprocessed"]
         progress = contact_imports.look(
-            self._client, self._directory_id, _list_of(message), job_id, contacts_sent=expected
+            self._client_for(message), self._directory_id, _list_of(message), job_id, contacts_sent=expected
         )
         if not progress.is_complete:
             return StillRunning(self._next_look_seconds(message.looks))
@@ -138,12 +138,12 @@ class ImportContacts(CallingStep):
     def _check_repeatable(self, message: Message) -> None:
         from qualtrics_etl.qualtrics import directories
 
-        if not directories.find_directory(self._client, self._directory_id).deduplicates:
+        if not directories.find_directory(self._client_for(message), self._directory_id).deduplicates:
             raise OutcomeUnknownError(
                 f"Whether batch {message.batch} was imported is unknown, and directory {self._directory_id} does not"
                 " de-duplicate: importing it again could make every contact twice.",
-                remedy="Look into the mailing list. When the batch is missing, send the message back; else waive it."
-                " Switching on de-duplication in the directory settings lets imports be repeated.",
+                remedy="Look into the mailing list. When the batch is missing, send the message back; when it is there,"
+                " switch de-duplication on in the directory's settings first: the repeat then changes nothing.",
             )
 
     @property
@@ -164,12 +164,12 @@ class ImportContacts(CallingStep):
     def _batch(self, message: Message) -> Batch:
         is_derived = "." in message.batch
         whole = f"{message.fact(FileParsed).batches_at}/{message.batch}"
-        key = half_key(message.run, self._wiring.service, message.batch) if is_derived else whole
+        key = half_key(message.run, message.batch) if is_derived else whole
         found = self._wiring.objects.get(key)
         if found is None:
             raise PermanentError(
                 f"Batch {message.batch} of run {message.run} is not in the store.",
-                remedy="It expires with the run's personal data; send the client's file again as a new run.",
+                remedy=EXPIRED,
             )
         return decode_batch(found.body)
 
@@ -179,7 +179,7 @@ class ImportContacts(CallingStep):
         names = halves_of(message.batch)
         for name, part in zip(names, (slice(middle), slice(middle, None)), strict=True):
             half = replace(batch, pieces=(orjson.dumps(rows[part])[1:-1],), lines=batch.lines[part])
-            self._wiring.objects.put(half_key(message.run, self._wiring.service, name), encode_batch(half))
+            self._wiring.objects.put(half_key(message.run, name), encode_batch(half))
         return names
 
     def _contact(self, row: RowValues, context: RowContext) -> Contact | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qualtrics_etl.errors import QualtricsEtlError
 from qualtrics_etl.ledger import Cause, Output
@@ -117,6 +118,7 @@ def text_of(error: Exception) -> str:
         return str(error)
     trace, where = error.__traceback__, "?"
     while trace is not None:
-        where = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        # Three names tell which of the many handler.py it is.
+        where = f"{'/'.join(Path(trace.tb_frame.f_code.co_filename).parts[-3:])}:{trace.tb_lineno}"
         trace = trace.tb_next
     return f"{type(error).__name__} at {where}"

@@ -77,17 +77,15 @@ class ScheduleDistribution(CallingStep):
     def _call(self, body: bytes, key: str, message: Message, notes: Mapping[str, int]) -> DistributionScheduled:
         from qualtrics_etl.qualtrics import distributions
 
-        return _fact(distributions.create(self._client, body), body)
+        return _fact(distributions.create(self._client_for(message), body), body)
 
     @override
     def _reconcile(self, body: bytes, key: str, message: Message) -> DistributionScheduled | None:
         from qualtrics_etl.qualtrics import distributions
 
-        sent = orjson.loads(body)
-        listed = distributions.list_for(
-            self._client, sent["surveyLink"]["surveyId"], message.fact(MailingListCreated).mailing_list_id, "Invite"
-        )
-        return next((_fact(found.distribution_id, body) for found in listed if found.key == key), None)
+        survey_id = orjson.loads(body)["surveyLink"]["surveyId"]
+        found = distributions.find_by_key(self._client_for(message), survey_id, key)
+        return _fact(found.distribution_id, body) if found else None
 
     @property
     def settings(self) -> ScheduleDistributionSettings:

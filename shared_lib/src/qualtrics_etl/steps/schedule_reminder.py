@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from qualtrics_etl import catalogue
 from qualtrics_etl.catalogue import Kind
-from qualtrics_etl.messages import DistributionScheduled, MailingListCreated, Message, ReminderScheduled
+from qualtrics_etl.messages import DistributionScheduled, Message, ReminderScheduled
 from qualtrics_etl.steps.calling import CallingStep
 from qualtrics_etl.steps.contexts import RunContext
 from qualtrics_etl.steps.mail import MailSettings, build_mail, checked_send_date
@@ -32,8 +32,8 @@ class ScheduleReminderSettings(MailSettings):
 class ScheduleReminder(CallingStep):
     """Schedule a reminder of the run's invitation.
 
-    Never repeated blindly: the request carries a key of ours, and before a second call the invitation's reminders are
-    searched for it.
+    Never repeated blindly: the request carries a key of ours, and before a second call the survey's distributions
+    are searched for it.
     """
 
     kind: ClassVar[Kind] = catalogue.SCHEDULE_REMINDER
@@ -66,19 +66,15 @@ class ScheduleReminder(CallingStep):
         from qualtrics_etl.qualtrics import distributions
 
         parent = message.fact(DistributionScheduled).distribution_id
-        return _fact(distributions.create_reminder(self._client, parent, body), body)
+        return _fact(distributions.create_reminder(self._client_for(message), parent, body), body)
 
     @override
     def _reconcile(self, body: bytes, key: str, message: Message) -> ReminderScheduled | None:
         from qualtrics_etl.qualtrics import distributions
 
-        listed = distributions.list_for(
-            self._client,
-            message.fact(DistributionScheduled).survey_id,
-            message.fact(MailingListCreated).mailing_list_id,
-            "Reminder",
-        )
-        return next((_fact(found.distribution_id, body) for found in listed if found.key == key), None)
+        survey_id = message.fact(DistributionScheduled).survey_id
+        found = distributions.find_by_key(self._client_for(message), survey_id, key)
+        return _fact(found.distribution_id, body) if found else None
 
     @property
     def settings(self) -> ScheduleReminderSettings:

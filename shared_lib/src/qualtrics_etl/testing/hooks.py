@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.formats.batches import Reject, rows_as_mappings
 from qualtrics_etl.local.clock import VirtualClock
 from qualtrics_etl.local.objects import MemoryObjects
@@ -34,6 +35,10 @@ def wired_step(service: str) -> Any:
     """
     root, clock = Path.cwd(), VirtualClock(NOW)
     workflow = read_workflow(root)
+    if service not in workflow.services:
+        raise ConfigurationError(
+            f"workflow.yml has no service `{service}`.", remedy=f"It has: {', '.join(workflow.services)}."
+        )
     wiring = Wiring(
         workflow=workflow,
         service=service,

@@ -6,12 +6,13 @@ import functools
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
+from qualtrics_etl.catalogue import PARSE_FILE
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import LocalRun
 from qualtrics_etl.local.summary import Rows, Waiting, dead_letters, done_by_service, summarize_runs
@@ -30,7 +31,7 @@ class Outcome:
     Attributes:
         lists: Of each mailing list, who is in it: every field that Qualtrics keeps, sorted.
         mails: How often each person would have been mailed, by kind of mail.
-        rows: What became of the file's rows.
+        rows: What became of the file's rows, by the service that imports them.
         done: Pieces of work that came to an end, by service.
         dead_letters: What waits in dead-letter queues.
         calls: Calls that Qualtrics answered well, by endpoint.
@@ -38,7 +39,7 @@ class Outcome:
 
     lists: tuple[tuple[str, ...], ...]
     mails: Mapping[tuple[str, str], int]
-    rows: Rows
+    rows: Mapping[str, Rows]
     done: Mapping[str, int]
     dead_letters: tuple[Waiting, ...]
     calls: Mapping[str, int]
@@ -61,6 +62,8 @@ class Disturbance:
         service: Whose writes to the store are disturbed.
         failing_write: Which of them fails, from 1; 0 is none.
         after_effect: Whether that write has its effect before it fails.
+        rows_per_batch: How many rows a batch has; 0 is what the settings say. Nothing goes wrong by it: it lets a small
+            file be several batches, which a fan-in waits for.
     """
 
     duplicates: bool = False
@@ -70,12 +73,19 @@ class Disturbance:
     service: str = ""
     failing_write: int = 0
     after_effect: bool = False
+    rows_per_batch: int = 0
 
     @override
     def __str__(self) -> str:
         when = "after" if self.after_effect else "before"
         write = f"write-{self.failing_write}-fails-{when}-effect" if self.failing_write else ""
-        return "-".join(filter(None, (self.scenario, write, "duplicates" if self.duplicates else ""))) or "none"
+        parts = (
+            self.scenario,
+            write,
+            "duplicates" if self.duplicates else "",
+            f"{self.rows_per_batch}-rows-a-batch" if self.rows_per_batch else "",
+        )
+        return "-".join(filter(None, parts)) or "none"
 
 
 @functools.cache
@@ -85,7 +95,7 @@ def run_workflow(root: Path, file: str, disturbance: Disturbance) -> Outcome:
     Args:
         file: Path of the client's file, below `root`.
     """
-    repository = open_repository(root)
+    repository = _with_batches_of(disturbance.rows_per_batch, open_repository(root))
     with tempfile.TemporaryDirectory() as folder:
         place = LocalRun(
             repository,
@@ -102,6 +112,15 @@ def run_workflow(root: Path, file: str, disturbance: Disturbance) -> Outcome:
             return _outcome(repository, place)
 
 
+def _with_batches_of(rows: int, repository: Repository) -> Repository:
+    """Return the repository, its files cut into batches of so many rows."""
+    services = dict(repository.workflow.services)
+    for name, service in services.items():
+        if rows and service.kind == PARSE_FILE.name:
+            services[name] = service.model_copy(update={"settings": {**service.settings, "rows_per_batch": rows}})
+    return replace(repository, workflow=replace(repository.workflow, services=services))
+
+
 def _objects_for(disturbance: Disturbance, service: str, objects: ObjectStore) -> ObjectStore:
     if service != disturbance.service or not disturbance.failing_write:
         return objects
@@ -114,7 +133,7 @@ def _outcome(repository: Repository, place: LocalRun) -> Outcome:
     return Outcome(
         lists=_lists(place.simulator),
         mails=_mails(place.simulator),
-        rows=runs[-1].rows if runs else Rows(),
+        rows=runs[-1].rows if runs else {},
         done=done_by_service(repository.workflow, place.objects),
         dead_letters=tuple(dead_letters(repository.workflow, place.queues)),
         calls={name: sum(each for status, each in by.items() if status.startswith("2")) for name, by in counts},
