@@ -1,4 +1,4 @@
-"""Every error of the library, in one tree, by what happens to the message next.
+"""The errors of the library, sorted into one tree by what becomes of the message.
 
     QualtricsEtlError
     ├── ConfigurationError        a setting or secret is wrong, and nothing came of the call: put it right, deploy
@@ -13,7 +13,7 @@
     └── PermanentError            trying again changes nothing: the message waits until somebody follows the remedy
         └── OutcomeUnknownError   Qualtrics may have acted, and acting twice could reach people: look there first
 
-A text says what happened, where, and what to do next, without secrets and without personal data.
+Each text has three parts: the fault, its place, the next step. It never holds a secret or anything of a person.
 """
 
 from __future__ import annotations

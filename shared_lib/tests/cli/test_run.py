@@ -80,7 +80,9 @@ def test_what_cannot_succeed_is_told_with_its_remedy(make_repository: Make, writ
     """Exit code 1: something waits in a dead-letter queue; the text says why and what to do."""
     result = qetl_run(make_repository(), write_contacts(good=1, bad=9))
     assert result.returncode == 1
-    assert "parse_file: waits in the dead-letter queue" in result.stdout
+    assert re.search(
+        r"^parse_file: waits in the dead-letter queue \(run acme-etl-\w{12}, file contacts.csv\)$", result.stdout, re.M
+    )
     assert "9 of 10 rows were rejected, more than max_reject_ratio (20%) allows" in result.stdout
     assert "Then mend delimiter, encoding, columns or the row model" in result.stdout
 
@@ -115,7 +117,7 @@ def test_handler_that_cannot_be_imported_is_named(make_repository: Make, write_c
     (root / "services" / "parse_file" / "handler.py").write_text("import nothing_like_this\n")
     assert qetl_run(root, write_contacts()).stderr == (
         "error: services/parse_file/handler.py can't be imported: ModuleNotFoundError:"
-        " No module named 'nothing_like_this' `make lint` shows where.\n"
+        " No module named 'nothing_like_this'. `make lint` shows where.\n"
     )
 
 

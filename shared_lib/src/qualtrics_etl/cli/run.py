@@ -95,7 +95,7 @@ def run(
     _report(console, repository, place, since, waiting, bars.seconds)
     _say_where_to_look(console, time.monotonic() - began)
     if not finished:
-        console.print("\nStopped. Finish it with: qetl run --resume")
+        console.print(f"\nStopped. Finish it with: {_command()} run --resume", highlight=False)
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(EXIT_WAITING if waiting else 0)
 
@@ -103,7 +103,13 @@ def run(
 def _say_where_to_look(console: Console, seconds: float) -> None:
     say = functools.partial(console.print, highlight=False)
     say(f"\n{seconds:.1f} s. What each step logged: {STATE_FOLDER}/run.log")
-    say(f"Look into the simulated Qualtrics: qetl simulate --state {STATE_FOLDER}/simulator.json")
+    say(f"Look into the simulated Qualtrics: {_command()} simulate --state {STATE_FOLDER}/simulator.json")
+
+
+def _command() -> str:
+    """Return how this command line was called, so that what is printed can be pasted."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "qetl" else "qetl"
 
 
 def _check_usage(file: Path | None, *, resume: bool) -> None:
@@ -206,7 +212,10 @@ def _report(
         say(f"The file began no run. {reason} To take it again: --fresh forgets earlier runs.")
     console.print(_table(repository, place, runs, since, seconds), highlight=False, markup=False)
     for letter in waiting:
-        say(f"\n{letter.service}: waits in the dead-letter queue\n  {letter.cause}\n  {letter.remedy}".rstrip())
+        about = f" ({letter.about})" if letter.about else ""
+        say(f"\n{letter.service}: waits in the dead-letter queue{about}\n  {letter.cause}\n  {letter.remedy}".rstrip())
+    if waiting:
+        say("\nA local run can't send messages back yet: mend the cause and run again with --fresh.")
 
 
 def _sums_of(run: RunSummary) -> Iterator[str]:

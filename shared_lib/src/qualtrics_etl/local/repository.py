@@ -56,7 +56,7 @@ def load_handler(root: Path, service: str) -> LambdaHandler:
         module = _import_from(root, f"services.{service}.handler")
     except Exception as exc:
         raise ConfigurationError(
-            f"{path} can't be imported: {type(exc).__name__}: {exc}", remedy="`make lint` shows where."
+            f"{path} can't be imported: {type(exc).__name__}: {exc}.", remedy="`make lint` shows where."
         ) from exc
     handler = getattr(module, "handler", None)
     if not isinstance(handler, LambdaHandler):

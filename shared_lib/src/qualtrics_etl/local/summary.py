@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from qualtrics_etl.errors import PermanentError
 from qualtrics_etl.ledger import Held, Ledger, State
 from qualtrics_etl.local.queues import LocalQueues
 from qualtrics_etl.messages import (
@@ -85,11 +86,13 @@ class Waiting:
 
     Attributes:
         service: Whose.
+        about: Which run and file it belongs to; empty for what can't be read.
         cause: Why.
         remedy: What to do.
     """
 
     service: str
+    about: str
     cause: str
     remedy: str
 
@@ -166,7 +169,16 @@ def dead_letters(workflow: Workflow, queues: LocalQueues) -> Iterator[Waiting]:
         for message in queues.dead_letters_of(service).messages():
             attributes = message.attributes
             cause = attributes.get("cause", "It was received too often; the function's log says why.")
-            yield Waiting(service, cause, attributes.get("remedy", ""))
+            yield Waiting(service, _about(message.body), cause, attributes.get("remedy", ""))
+
+
+def _about(body: str) -> str:
+    try:
+        message = Message.decode(body)
+    except PermanentError:
+        return ""
+    file = f", file {message.fact(FileFetched).name}" if message.has(FileFetched) else ""
+    return f"run {message.run}{file}"
 
 
 def _take_in(run: RunSummary, workflow: Workflow, service: str, fact: Fact | None) -> None:

@@ -38,7 +38,7 @@ class FetchSftpFileSettings(StepSettings):
     Attributes:
         folder: The folder on the client's server that is looked into; not those below it.
         pattern: Which names are taken: `*`, `?` and `[...]`.
-        stable_seconds: A file is taken when its size and time did not change for so long.
+        stable_seconds: How long size and time of a file must have stood still.
         marker_suffix: Where the client writes a second, empty file when the first is whole: that file's ending, for
             example `.done`. Files are then taken at once, when their marker is there and not older than they are.
         after_fetch: What becomes of the client's file when its run has been told to begin: `keep`, `delete`, or

@@ -69,13 +69,13 @@ class ImportContacts(CallingStep):
 
         Called once for each row that is kept, in file order. The default takes the columns email, first_name,
         last_name, phone, ext_ref and language as what they are called, and every other column as embedded data,
-        leaving blank cells out; override it where the client's columns differ.
+        leaving blank cells out; a client with other columns says here which is which.
 
         Args:
-            row: Column name to value, as `parse_file` validated it.
+            row: What `parse_file` made of the line, by field.
 
         Raises:
-            RowRejectedError: The row can't become a contact. It is put aside; the others go on.
+            RowRejectedError: Nothing can be made of this row: it goes to the reject file, with the reason.
         """
         return _contact_of(row)
 
