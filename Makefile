@@ -95,6 +95,8 @@ demo: setup ## Generate the example client's repository and run its workflow on 
 	@echo "  $(DEMO)/acme-etl/services/import_contacts/       a handler: only what is the client's own"
 	@echo "  $(DEMO)/acme-etl/.qetl/rejects/                  the rows that were put aside, with reasons"
 	@echo "  cd $(DEMO)/acme-etl && make run FILE=your.csv    a file of your own"
+	@echo "  cd $(DEMO)/acme-etl && ../venv/bin/qetl simulate --state .qetl/simulator.json"
+	@echo "                                                 who would have been mailed, in a browser"
 
 .PHONY: clean
 clean: ## Remove what was made, environments too
