@@ -75,6 +75,10 @@ sunsets: setup ## Warn of API endpoints whose support ends soon
 test: setup emulator schema lint sunsets ## Run every check and every test
 	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
+.PHONY: nightly
+nightly: ## Run every test, and those too that try each combination (about an hour)
+	$(MAKE) test PYTEST_ARGS="-m 'nightly or not nightly' $(PYTEST_ARGS)"
+
 # --- the library's wheel, as generated repositories get it ---------------------------------------------------------------
 
 .PHONY: wheel

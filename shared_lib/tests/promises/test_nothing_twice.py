@@ -145,7 +145,7 @@ def test_unanswered_import_without_deduplication_is_not_repeated(place: Place, c
 
 
 def test_answer_of_a_person_to_an_unknown_outcome_is_followed(place: Place, contacts: Callable[..., bytes]) -> None:
-    """An import of unknown outcome that a person sends back is made, under a new generation."""
+    """An import of unknown outcome that a person sends back is made: the question was generation 1, the answer is 2."""
     place.no_deduplication()
     place.fault("server_error", path=IMPORTS)
     place.begin(contacts(3))
@@ -154,7 +154,7 @@ def test_answer_of_a_person_to_an_unknown_outcome_is_followed(place: Place, cont
     place.run()
     entry = place.entry("import_contacts", "00000")
     assert entry is not None
-    assert (entry.state, entry.generation) == (State.DONE, 1)
+    assert (entry.state, entry.generation) == (State.DONE, 2)
     assert_once(place, 3)
 
 

@@ -316,6 +316,8 @@ class CallingStep(Step):
     def _fail(self, held: Held, error: QualtricsEtlError, message: Message) -> Held:
         """Record a definitive failure, as one of the generation that was asked for: only a redrive asks for more."""
         generation = max(held.entry.generation, message.generation)
+        # A letter that was written before the question was put must not pass for its answer when it is sent back.
+        generation += isinstance(error, OutcomeUnknownError)
         failed = replace(held.entry, state=State.FAILED, generation=generation, lease_seconds=0, cause=Cause.of(error))
         return self._ledger.change(held, failed)
 
