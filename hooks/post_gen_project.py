@@ -141,6 +141,7 @@ def print_next_steps(answers: Answers, *, linked: bool) -> None:
     print("  git init && git add -A && git commit -m 'Generate from the template'")
     print("  make test lint            its own tests, first time with a minute of set-up")
     print("  make run FILE=tests/data/contacts.csv")
+    print("  make deploy STAGE=local   the same by Terraform and sls, on an AWS emulator here")
     print(f"  {link}")
 
 

@@ -19,7 +19,17 @@ import wheel_backend
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 QUESTIONS = ROOT / "cookiecutter.json"
-LOCKS = ("requirements", "requirements-dev", "requirements-uv")
+# In this order: a lock takes the versions of those before it that its `.in` file names by `-c`.
+LOCKS = (
+    "requirements",
+    "requirements-sftp",
+    "requirements-dev",
+    "requirements-uv",
+    "requirements-emulator",
+    "requirements-scan",
+)
+OF_LIBRARY = LOCKS[:3]
+"""Those that hold the library, which is found in the template's own folder."""
 PIN = re.compile(r"^(qualtrics-etl(?:\[[a-z,]+\])?==)[^\s\\]+", re.MULTILINE)
 LOCKED_PIN = re.compile(r"^(qualtrics-etl==)\S+( \\\n    --hash=sha256:)[0-9a-f]{64}", re.MULTILINE)
 LIBRARY_VERSION = re.compile(r'("_library_version": ")[^"]+')
@@ -56,7 +66,7 @@ def rewrite(path: Path, pattern: re.Pattern[str], replacement: str) -> None:
 def resolve(name: str) -> None:
     """Resolve one `.in` file of the template into its lock, as `make lock` of a generated repository does."""
     options = "--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header"
-    links = ["--emit-find-links"] if name != "requirements-uv" else []
+    links = ["--emit-find-links"] if name in OF_LIBRARY else []
     uv = Path(sys.executable).parent / "uv"
     command = [str(uv), "pip", "compile", *options.split(), *links, f"{name}.in", "-o", f"{name}.txt"]
     subprocess.run(command, cwd=TEMPLATE, check=True)  # noqa: S603 (arguments are constants of this file)

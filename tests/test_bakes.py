@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -131,11 +133,12 @@ def test_no_other_service_is_named(baked: Bake, answers: dict[str, Any]) -> None
 
 @each_number_of_services
 def test_settings_name_only_services_that_are_there(baked: Bake, answers: dict[str, Any]) -> None:
-    """Each stage's settings are for this stage, and for the services that send something."""
+    """Each stage's settings are for this stage, and for the services that send something; locally nobody waits."""
     senders = [name for name in chosen("_services", answers) if name.startswith("schedule_")]
+    quicker = {"local": ["fetch_sftp_file", "import_contacts"]}
     for stage in STAGES:
         config = read_yaml(baked(**answers) / "config" / f"{stage}.yml")
-        assert (config["stage"], list(config["services"])) == (stage, senders)
+        assert (config["stage"], list(config["services"])) == (stage, quicker.get(stage, []) + senders)
 
 
 def unfilled(value: object) -> bool:
@@ -202,6 +205,77 @@ def test_make_lists_its_commands(baked: Bake) -> None:
         for name, content in tree(baked(ci=ci)).items():
             if name.endswith((".md", ".yml", ".yaml")):
                 assert set(re.findall(r"\bmake ([a-z][a-z-]+)(?=[\s`)]|$)", content.decode())) <= targets, name
+
+
+MADE = {
+    "deploy": "deploy",
+    "destroy": "destroy",
+    "unlock": "unlock",
+    "redrive": "redrive",
+    "tick": "tick",
+    "logs": "logs",
+    "plan": "plan",
+    "drift": "plan",
+    "bootstrap": "bootstrap",
+    "secret": "secret",
+}
+"""Every target that is about a stage, and the command that it calls."""
+
+
+def would_run(repository: Path, *words: str, **exported: str) -> tuple[list[str], str]:
+    """Return the words of the qetl command that make would run, none when it refuses, and what it says then."""
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **exported}
+    command = ["make", "--dry-run", *words]
+    result = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    calls = [line for line in result.stdout.splitlines() if line.startswith(".venv/bin/qetl ")]
+    assert len(calls) == (result.returncode == 0), result.stderr
+    return shlex.split(calls[0])[1:] if calls else [], result.stderr
+
+
+@pytest.mark.parametrize("target", MADE)
+def test_stage_is_said_with_the_command(baked: Bake, target: str) -> None:
+    """A stage that a shell has exported is none that was said; one that was said goes to qetl as one word."""
+    given = (target, "NAME=token", "SERVICE=import_contacts")
+    assert would_run(baked(), *given) == would_run(baked(), *given, STAGE="prod")
+    words, refused = would_run(baked(), *given, STAGE="prod")
+    assert (words, f"Say which stage: make {target} STAGE=dev" in refused) == ([], True)
+    assert would_run(baked(), "-e", *given, STAGE="prod")[0] == []
+    words, _ = would_run(baked(), *given, "STAGE=dev; echo *", STAGE="prod")
+    assert words[0] == MADE[target]
+    assert words[words.index("--stage") + 1] == "dev; echo *"
+
+
+def test_consent_is_said_with_the_command(baked: Bake) -> None:
+    """What a shell has exported neither says yes nor chooses anything else; the same words said with a command do."""
+    said = {
+        "deploy": {"PREBUILT": "--prebuilt", "YES": "--yes", "DISCARD_MESSAGES": "--discard-messages"},
+        "destroy": {"YES": "--yes"},
+        "unlock": {"YES": "--yes"},
+        "redrive": {"LIMIT": "--limit 1", "DRY_RUN": "--dry-run"},
+        "logs": {"SINCE": "--since 1", "RUN": "--run 1"},
+    }
+    for target, options in said.items():
+        given = (target, "STAGE=dev", *(["SERVICE=import_contacts"] if target == "redrive" else []))
+        plain, _ = would_run(baked(), *given)
+        assert would_run(baked(), *given, **dict.fromkeys([*options, "SERVICE"], "1"))[0] == plain
+        words, _ = would_run(baked(), *given, *(f"{name}=1" for name in options))
+        assert words == plain + " ".join(options.values()).split()
+
+
+def test_pipelines_say_what_they_mean(baked: Bake) -> None:
+    """Stages and consents stand on the command lines of pipelines, so they count there."""
+    commands = {
+        command
+        for ci, folder in (("github", ".github"), ("gitlab", "."))
+        for path in sorted((baked(ci=ci) / folder).rglob("*.yml"))
+        for command in re.findall(r"make (?:deploy|drift|plan|unlock) .*", path.read_text(encoding="utf-8"))
+    }
+    assert len(commands) == 9
+    for command in commands:
+        words = shlex.split(command.replace("$STAGE", "dev"))[1:]
+        called, _ = would_run(baked(), *words)
+        assert called[1:3] == ["--stage", words[1].removeprefix("STAGE=")]
+        assert ("--yes" in called) == ("YES=1" in words)
 
 
 def test_sample_has_good_rows_and_six_kinds_of_bad_ones(baked: Bake) -> None:

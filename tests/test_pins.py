@@ -13,7 +13,15 @@ import pytest
 from tests.conftest import CONFIG, ROOT, SLUG_FOLDER
 
 TEMPLATE = ROOT / SLUG_FOLDER
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-sftp.txt",
+    "requirements-dev.txt",
+    "requirements-uv.txt",
+    "requirements-emulator.txt",
+    "requirements-scan.txt",
+)
+OF_LIBRARY = LOCKS[:3]
 
 
 def wheel() -> Path:
@@ -41,10 +49,10 @@ def test_version_is_the_same_everywhere() -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted(TEMPLATE.glob("requirements*"))]
     pins = [pin for text in texts for pin in re.findall(r"^qualtrics-etl\S*==(\S+)", text, re.MULTILINE)]
     assert re.fullmatch(re.escape(library) + r"\+g[0-9a-f]{12}", version)
-    assert (CONFIG["_library_version"], pins) == (version, [version] * 4)
+    assert (CONFIG["_library_version"], pins) == (version, [version] * 2 * len(OF_LIBRARY))
 
 
-@pytest.mark.parametrize("lock", LOCKS[:2])
+@pytest.mark.parametrize("lock", OF_LIBRARY)
 def test_lock_carries_the_hash_of_the_wheel(lock: str) -> None:
     """A lock accepts this wheel and no other of the same name."""
     digest = hashlib.sha256(wheel().read_bytes()).hexdigest()
@@ -67,9 +75,18 @@ def test_every_pin_is_exact_and_hashed(lock: str) -> None:
 
 
 def test_functions_get_what_was_tested() -> None:
-    """What the functions run with has the same versions on a developer's machine."""
-    pins = [
+    """What the functions run with has the same versions in every layer, and on a developer's machine."""
+    base, sftp, dev = (
         dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (TEMPLATE / lock).read_text(encoding="utf-8"), re.MULTILINE))
-        for lock in LOCKS[:2]
-    ]
-    assert pins[0].items() <= pins[1].items()
+        for lock in OF_LIBRARY
+    )
+    assert base.items() < sftp.items() <= dev.items()
+
+
+def test_every_lock_is_pinned_and_resolved() -> None:
+    """`make lock`, here and in a generated repository, knows every lock there is."""
+    found = sorted(path.name for path in TEMPLATE.glob("requirements*.txt"))
+    resolved = re.findall(r" -o (requirements\S*\.txt)$", (TEMPLATE / "Makefile").read_text(), re.MULTILINE)
+    program = (ROOT / "shared_lib" / "pin_wheel.py").read_text(encoding="utf-8")
+    pinned = [f"{name}.txt" for name in re.findall(r'^    "(requirements\S*)",$', program, re.MULTILINE)]
+    assert (sorted(resolved), sorted(pinned), sorted(LOCKS)) == (found, found, found)

@@ -29,6 +29,9 @@ BAD: list[tuple[str, str, str]] = [
     ("project_slug", "acme--etl", "acme-etl"),
     ("project_slug", "3m-etl", "acme-etl"),
     ("project_slug", "con", "con-etl"),
+    ("project_slug", "aws-etl", "acme-etl"),
+    ("project_slug", "AWS", "acme-etl"),
+    ("project_slug", "ssmith", "acme-etl"),
     ("project_slug", "../acme", "acme"),
     ("project_slug", "a" * 21, "a" * 20),
     ("project_slug", "acme-etl\n", "acme-etl"),
@@ -99,8 +102,8 @@ etl-template: 4 answers need a change. Nothing was written.
     it stands in documents and in configuration files.  Try: O'Neil x
 
   project_slug = 'O_Neil'
-    use 3-20 small letters, digits and single hyphens, starting with a letter;
-    the names of queues, functions and roles on AWS are built from it.  Try: o-neil
+    use 3-20 small letters, digits and single hyphens, starting with a letter, but not with aws or ssm;
+    the names of queues, functions, roles and parameters on AWS are built from it.  Try: o-neil
 
   aws_region = 'Ireland'
     use the region's code, such as eu-west-1 or us-gov-west-1;

@@ -26,7 +26,7 @@ from qualtrics_etl.cli import main as command_line
 from qualtrics_etl.formats.rows import Row, RowModel
 from qualtrics_etl.ledger import State
 from qualtrics_etl.qualtrics import Contact
-from qualtrics_etl.settings import QualtricsSettings, SftpSettings, StageConfig, StepSettings
+from qualtrics_etl.settings import CiSettings, QualtricsSettings, SftpSettings, StageConfig, StepSettings
 from qualtrics_etl.simulator import SCENARIOS, Fault
 from qualtrics_etl.simulator.endpoints import ROUTES
 from qualtrics_etl.simulator.inspection.routes import ROUTES as INSPECTION_ROUTES
@@ -105,7 +105,7 @@ def slug(heading: str) -> str:
 
 def targets(makefile: Path) -> set[str]:
     """Return what can be made."""
-    return set(re.findall(r"^([a-z-]+):.*## ", makefile.read_text(encoding="utf-8"), re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):.*## ", makefile.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -286,6 +286,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "## config/&lt;stage&gt;.yml": StageConfig,
     "### `qualtrics`": QualtricsSettings,
     "### `sftp`": SftpSettings,
+    "### `ci`": CiSettings,
     **{f"### `{kind}`": cls.Settings for kind, cls in STEPS.items()},
 }
 """Headings of the page of settings, and the models that they describe."""

@@ -55,6 +55,53 @@ def test_complete_config_is_read(tmp_path: Path) -> None:
     assert (config.qualtrics.auth, config.sftp and config.sftp.port) == ("api_token", 22)
 
 
+@pytest.mark.parametrize(
+    ("repository", "taken"),
+    [
+        ("acme/etl", True),
+        ("group/sub-group/acme.etl", True),
+        ("acme", False),
+        ("acme/*", False),
+        ("acme/etl:environment:prod", False),
+        ("https://github.com/acme/etl", False),
+    ],
+)
+def test_pipelines_of_one_repository_may_deploy(tmp_path: Path, repository: str, taken: bool) -> None:
+    """The repository goes into a role's trust policy: a name, and nothing that means more than one."""
+    folder = write(tmp_path, f"{CONFIG}ci:\n  host: github\n  repository: {repository}\n")
+    if taken:
+        found = read_config(folder, "dev").ci
+        assert (found and found.host, found and found.repository) == ("github", repository)
+    else:
+        assert error_of(folder).startswith(f"config/dev.yml:17: `ci.repository` is '{repository}'")
+
+
+@pytest.mark.parametrize(
+    ("lines", "wrong"),
+    [
+        ("host: github", ""),
+        ('host: github\n  owner_id: "12"\n  repository_id: "0345"\n  branch: release/2026', ""),
+        ("host: gitlab\n  branch: master", ""),
+        ("host: github\n  owner_id:\n  repository_id:", "config/dev.yml:18: `ci.owner_id` is not filled in yet"),
+        ('host: github\n  owner_id: 12\n  repository_id: "34"', "`ci.owner_id` is 12: input should be a valid string"),
+        ('host: github\n  owner_id: "1*"\n  repository_id: "34"', "`ci.owner_id` is '1*'"),
+        ('host: github\n  owner_id: "12"', "owner_id and repository_id are given together or not at all"),
+        ('host: gitlab\n  owner_id: "12"\n  repository_id: "34"', "are GitHub's: delete both"),
+        ('host: github\n  branch: "*"', "`ci.branch` is '*'"),
+        ("host: github\n  branch: main:x", "`ci.branch` is 'main:x'"),
+    ],
+)
+def test_pipelines_are_those_of_one_branch_and_known_by_number(tmp_path: Path, lines: str, wrong: str) -> None:
+    """GitHub's numbers come in a pair; left empty they are to be filled in, and left out they are not needed."""
+    folder = write(tmp_path, f"{CONFIG}ci:\n  repository: acme/etl\n  {lines}\n")
+    if wrong:
+        assert wrong in error_of(folder)
+    else:
+        found = read_config(folder, "dev").ci
+        assert found
+        assert (found.branch == "main", bool(found.owner_id)) == ("branch" not in lines, "owner_id" in lines)
+
+
 def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
     """One look at the message is enough to mend the file: all problems, each with file, line and name."""
     text = CONFIG.replace("POOL_0123456789abcde", "POOL_short").replace("  user: etl\n", "").replace("fra1", "FRA")

@@ -185,6 +185,16 @@ def test_other_shapes_are_refused(tmp_path: Path, text: str) -> None:
         read_workflow(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["aws-etl", "awsome", "ssm", "ssmith-etl"])
+def test_name_that_aws_keeps_for_itself_is_refused(tmp_path: Path, name: str) -> None:
+    """No parameter may begin so, and the first of them would be made in the middle of a deploy."""
+    make(tmp_path, DEFAULT_CHAIN)
+    file = tmp_path / "workflow.yml"
+    file.write_text(file.read_text().replace("name: acme-etl", f"name: {name}"))
+    with pytest.raises(WorkflowError, match=f"`name` is '{name}': .*begin with aws or ssm"):
+        read_workflow(tmp_path)
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     """Mending one and meeting the next is nobody's evening."""
     text = error_of(tmp_path, DEFAULT_CHAIN, parse_file={"kind": "x"}, import_contacts={"kind": "y"})

@@ -27,6 +27,8 @@ REGION = "eu-west-1"
 PREFIX = "acme-etl-local"
 State = dict[str, dict[str, Any]]
 """What Terraform made: attributes by address."""
+Apply = Callable[..., State]
+"""Applies a repository's stage, or the root below `terraform` that is named, and returns what is made."""
 Copy = Callable[..., Path]
 OTHER_ANSWERS: list[dict[str, Any]] = [{"send_surveys": False, "reminders": "0"}, {"reminders": "3"}]
 """Answers that give the smallest and the largest workflow."""
@@ -34,18 +36,18 @@ OTHER_ANSWERS: list[dict[str, Any]] = [{"send_surveys": False, "reminders": "0"}
 
 @dataclass(frozen=True, slots=True)
 class Terraform:
-    """Runs Terraform in the `terraform` folder of a repository."""
+    """Runs Terraform in the `terraform` folder of a repository, or in a folder below."""
 
     environment: Mapping[str, str]
 
-    def run(self, repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Return what a command printed, whether it failed or not."""
-        command = ["terraform", f"-chdir={repository / 'terraform'}", *arguments]
+    def run(self, repository: Path, *arguments: str, root: str = "") -> subprocess.CompletedProcess[str]:
+        """Return what a command printed, whether it failed or not; a root's folder is below `terraform`."""
+        command = ["terraform", f"-chdir={repository / 'terraform' / root}", *arguments]
         return subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, check=False)
 
-    def test(self, repository: Path, *arguments: str) -> list[dict[str, Any]]:
+    def test(self, repository: Path, *arguments: str, root: str = "") -> list[dict[str, Any]]:
         """Run `terraform test` and return the messages that it gives."""
-        lines = self.run(repository, "test", "-json", *arguments).stdout.splitlines()
+        lines = self.run(repository, "test", "-json", *arguments, root=root).stdout.splitlines()
         return [json.loads(line) for line in lines]
 
 
@@ -97,8 +99,9 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
 def repository(terraform: Terraform, copy_of: Copy) -> Path:
     """A repository from default answers, with Terraform initialised; to be looked at, not changed."""
     folder = copy_of()
-    result = terraform.run(folder, "init", "-backend=false")
-    assert result.returncode == 0, result.stderr
+    for root in ("", "bootstrap"):
+        result = terraform.run(folder, "init", "-backend=false", root=root)
+        assert result.returncode == 0, result.stderr
     return folder
 
 
@@ -119,7 +122,7 @@ def own(repository: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def state_of(apply: Callable[[Path], State], baked: Bake) -> Callable[..., State]:
+def state_of(apply: Apply, baked: Bake) -> Callable[..., State]:
     """What Terraform makes of a generated repository, once a session for each combination of answers."""
     made: dict[Path, State] = {}
 
@@ -139,16 +142,17 @@ def state(state_of: Callable[..., State]) -> State:
 
 
 @pytest.fixture(scope="session")
-def apply(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], State]:
+def apply(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> Apply:
     """Apply a repository's tree with AWS's answers made up, and return what is made."""
 
-    def run(repository: Path) -> State:
+    def run(repository: Path, root: str = "") -> State:
         tree = tmp_path_factory.mktemp("applied") / "acme-etl"
         shutil.copytree(repository, tree)
-        (tree / "terraform" / "observe").mkdir()
-        (tree / "terraform" / "observe" / "all.tftest.hcl").write_text(observation(read_yaml(tree / "workflow.yml")))
-        terraform.run(tree, "init", "-backend=false")
-        messages = terraform.test(tree, "-verbose", "-test-directory=observe")
+        observe = tree / "terraform" / root / "observe"
+        observe.mkdir()
+        (observe / "all.tftest.hcl").write_text(observation(read_yaml(tree / "workflow.yml"), root))
+        terraform.run(tree, "init", "-backend=false", root=root)
+        messages = terraform.test(tree, "-verbose", "-test-directory=observe", root=root)
         states = [message["test_state"] for message in messages if message["type"] == "test_state"]
         assert states, "\n".join(message["@message"] for message in messages)
         return dict(resources(states[0]["root_module"]))
@@ -164,34 +168,29 @@ def resources(module: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
         yield from resources(child)
 
 
-def observation(workflow: Mapping[str, Any]) -> str:
-    """Write a Terraform test that applies the stage `local`, with ARNs and URLs as AWS would give them."""
-    secrets = (
-        "qualtrics_api_token",
-        "qualtrics_client_id",
-        "qualtrics_client_secret",
-        "sftp_password",
-        "sftp_private_key",
-    )
+def observation(workflow: Mapping[str, Any], root: str) -> str:
+    """Write a Terraform test that applies a root for the stage `local`, with ARNs and URLs as AWS would give them."""
     blocks = [
         'mock_provider "aws" {',
         _made_up("mock_data", "aws_caller_identity", {"account_id": ACCOUNT}),
         _made_up("mock_data", "aws_partition", {"partition": "aws"}),
-        _override("module.data_bucket.aws_s3_bucket.this", {"arn": f"arn:aws:s3:::{PREFIX}-data-{ACCOUNT}"}),
-        _override("module.notifications.aws_sns_topic.this", {"arn": arn("sns", f"{PREFIX}-alarms")}),
-        *(
-            _override(
-                f'module.secrets.aws_ssm_parameter.this["{secret}"]',
-                {"arn": arn("ssm", f"parameter/acme-etl/local/{secret}")},
-            )
-            for secret in secrets
-        ),
-        *(block for name, service in workflow["services"].items() for block in _service_overrides(name, service)),
+        *(_bootstrap_overrides() if root else _stage_overrides(workflow)),
         "}",
         'variables {\n  stage = "local"\n}',
         'run "all" {\n}',
     ]
     return "\n".join(blocks)
+
+
+def _bootstrap_overrides() -> Iterator[str]:
+    yield _override("module.state_bucket.aws_s3_bucket.this", {"arn": f"arn:aws:s3:::{PREFIX}-state-{ACCOUNT}"})
+
+
+def _stage_overrides(workflow: Mapping[str, Any]) -> Iterator[str]:
+    yield _override("module.data_bucket.aws_s3_bucket.this", {"arn": f"arn:aws:s3:::{PREFIX}-data-{ACCOUNT}"})
+    yield _override("module.notifications.aws_sns_topic.this", {"arn": arn("sns", f"{PREFIX}-alarms")})
+    for name, service in workflow["services"].items():
+        yield from _service_overrides(name, service)
 
 
 def _service_overrides(name: str, service: Mapping[str, Any]) -> Iterator[str]:

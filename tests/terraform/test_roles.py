@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,13 +12,15 @@ from typing import Any, BinaryIO
 import pytest
 import yaml
 from tests.conftest import Bake
-from tests.terraform.conftest import ACCOUNT, State, arn, change_workflow, read_yaml
+from tests.terraform.conftest import ACCOUNT, REGION, Apply, State, Terraform, arn, change_workflow, read_yaml
 from typing_extensions import override
 
 from qualtrics_etl.catalogue import KINDS
+from qualtrics_etl.deployment.secret_names import secret_names
 from qualtrics_etl.local.repository import open_repository
 from qualtrics_etl.local.run import LocalRun
 from qualtrics_etl.ports import ObjectStore, PutResult, StoredObject
+from qualtrics_etl.settings import read_config
 from qualtrics_etl.testing.faults import ObjectsAround
 
 pytestmark = pytest.mark.slow
@@ -54,6 +56,7 @@ def test_only_objects_and_log_streams_are_named_by_pattern(state: State) -> None
         if "*" in resource
     }
     others = {each for each in patterns if not each.startswith(f"{BUCKET}/") and not each.endswith(":*")}
+    others -= {arn("kms", "key/*")}  # AWS chooses its name: test_only_own_secrets_are_decrypted
     assert (others, {each.removeprefix(BUCKET) for each in patterns} & {"/*", "*"}) == (set(), set())
 
 
@@ -101,7 +104,7 @@ def test_secrets_go_only_to_steps_that_need_them(state: State) -> None:
     }
     token = {"qualtrics_api_token"}
     assert readers == {
-        "fetch_sftp_file": {"sftp_private_key"},
+        "fetch_sftp_file": {"sftp_password"},
         "parse_file": set(),
         "create_mailing_list": token,
         "import_contacts": token,
@@ -110,7 +113,93 @@ def test_secrets_go_only_to_steps_that_need_them(state: State) -> None:
     }
 
 
-def test_every_kind_of_the_catalogue_has_its_rights(apply: Callable[[Path], State], own: Path) -> None:
+def test_only_own_secrets_are_decrypted(state: State) -> None:
+    """Who reads secrets may have SSM decrypt those, and nobody may decrypt anything else."""
+    found = {
+        service: {each["Sid"]: each for each in rights if {"ssm:GetParameter", "kms:Decrypt"} & {*each["Action"]}}
+        for service, rights in statements(state).items()
+    }
+    assert found.pop("parse_file") == {}
+    for rights in found.values():
+        assert rights.keys() == {"ReadSecrets", "DecryptSecrets"}
+        assert rights["DecryptSecrets"] == {
+            "Sid": "DecryptSecrets",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt"],
+            "Resource": [arn("kms", "key/*")],
+            "Condition": {
+                "StringEquals": {
+                    "kms:EncryptionContext:PARAMETER_ARN": rights["ReadSecrets"]["Resource"],
+                    "kms:ViaService": [f"ssm.{REGION}.amazonaws.com"],
+                }
+            },
+        }
+
+
+GITHUB, GITLAB = "token.actions.githubusercontent.com", "gitlab.com"
+TRUSTED: list[tuple[dict[str, str], str, dict[str, Any], dict[str, Any]]] = [
+    (
+        {"host": "github", "repository": "acme/etl"},
+        GITHUB,
+        {"sub": ["repo:acme/etl:environment:local"], "ref": "refs/heads/main"},
+        {"sub": ["repo:acme/etl:pull_request", "repo:acme/etl:ref:refs/heads/main"]},
+    ),
+    (
+        {"host": "github", "repository": "acme/etl", "owner_id": "12", "repository_id": "034", "branch": "x/y"},
+        GITHUB,
+        {
+            "sub": ["repo:acme/etl:environment:local", "repo:acme@12/etl@034:environment:local"],
+            "ref": "refs/heads/x/y",
+        },
+        {
+            "sub": [
+                "repo:acme/etl:pull_request",
+                "repo:acme/etl:ref:refs/heads/x/y",
+                "repo:acme@12/etl@034:pull_request",
+                "repo:acme@12/etl@034:ref:refs/heads/x/y",
+            ]
+        },
+    ),
+    (
+        {"host": "gitlab", "repository": "acme/team/etl", "branch": "master"},
+        GITLAB,
+        {"sub": ["project_path:acme/team/etl:ref_type:branch:ref:master"]},
+        {"sub": ["project_path:acme/team/etl:ref_type:branch:ref:*"]},
+    ),
+]
+"""What config says of pipelines, whose tokens are asked for, and what they must say to become deploy and plan role."""
+
+
+@pytest.mark.parametrize(("ci", "issuer", "deploy", "plan"), TRUSTED)
+def test_roles_of_pipelines_trust_what_config_names(
+    apply: Apply, own: Path, ci: dict[str, str], issuer: str, deploy: dict[str, Any], plan: dict[str, Any]
+) -> None:
+    """Only the repository that config names becomes a role, and only its one branch becomes the deploy role."""
+    tell_of_pipelines(own, ci)
+    made = apply(own, "bootstrap")
+    for purpose, told in (("deploy", deploy), ("plan", plan)):
+        policy = json.loads(made[f'module.ci_role["{purpose}"].aws_iam_role.this']["assume_role_policy"])
+        (statement,) = policy["Statement"]
+        asked = {name: value for each in statement["Condition"].values() for name, value in each.items()}
+        del asked[f"{issuer}:aud"]
+        assert asked == {f"{issuer}:{claim}": value for claim, value in told.items()}
+
+
+def test_branch_that_stands_for_many_is_refused(terraform: Terraform, own: Path) -> None:
+    """On GitLab the branch goes into a pattern: a * there would let every branch deploy."""
+    tell_of_pipelines(own, {"host": "gitlab", "repository": "acme/etl", "branch": "*"})
+    messages = terraform.test(own, root="bootstrap")
+    details = {each["diagnostic"]["detail"] for each in messages if each["type"] == "diagnostic"}
+    assert [detail for detail in details if detail.startswith("config/local.yml: ci.branch is one branch")]
+
+
+def tell_of_pipelines(repository: Path, ci: dict[str, str]) -> None:
+    """Write into the config of the stage `local` whose pipelines may deploy."""
+    file = repository / "config" / "local.yml"
+    file.write_text(yaml.safe_dump(read_yaml(file) | {"ci": ci}))
+
+
+def test_every_kind_of_the_catalogue_has_its_rights(apply: Apply, own: Path) -> None:
     """A service of any kind that the library knows gets a role: the table of rights leaves none out."""
 
     def one_of_each(workflow: dict[str, Any]) -> None:
@@ -120,6 +209,13 @@ def test_every_kind_of_the_catalogue_has_its_rights(apply: Callable[[Path], Stat
 
     change_workflow(own, one_of_each)
     assert statements(apply(own)).keys() == KINDS.keys()
+
+
+def test_no_role_is_without_the_boundary(state: State) -> None:
+    """Every role has the stage's permissions boundary: a pipeline may make no other."""
+    roles = {address: each["permissions_boundary"] for address, each in state.items() if ".aws_iam_role." in address}
+    assert len(roles) == 6
+    assert set(roles.values()) == {f"arn:aws:iam::{ACCOUNT}:policy/acme-etl-local-boundary"}
 
 
 def test_only_fetching_deletes(state: State) -> None:
@@ -133,15 +229,17 @@ def test_only_fetching_deletes(state: State) -> None:
     assert deleting == {"fetch_sftp_file": [f"{BUCKET}/payloads/*/fetch_sftp_file/*"]}
 
 
-def test_other_logins_need_other_secrets(apply: Callable[[Path], State], own: Path) -> None:
-    """With OAuth and a password, those secrets exist and are readable, and the default ones are not there at all."""
+def test_other_logins_need_other_secrets(apply: Apply, own: Path) -> None:
+    """With OAuth and a private key, those secrets exist and are readable, and the default ones are not there at all."""
     config = read_yaml(own / "config" / "local.yml")
-    config["qualtrics"]["auth"], config["sftp"]["auth"] = "oauth", "password"
+    config["qualtrics"]["auth"], config["sftp"]["auth"] = "oauth", "private_key"
     (own / "config" / "local.yml").write_text(yaml.safe_dump(config))
-    made = apply(own)
-    names = {each["name"].rsplit("/", 1)[1] for address, each in made.items() if address.startswith("module.secrets")}
+    made, prepared = apply(own), apply(own, "bootstrap")
+    secrets = [each for address, each in prepared.items() if address.startswith("module.secrets")]
+    names = {each["name"].rsplit("/", 1)[1] for each in secrets}
+    assert names == set(secret_names(read_config(own, "local")))
     (reading,) = [each for each in statements(made)["import_contacts"] if each["Sid"] == "ReadSecrets"]
-    assert names == {"qualtrics_client_id", "qualtrics_client_secret", "sftp_password"}
+    assert names == {"qualtrics_client_id", "qualtrics_client_secret", "sftp_private_key"}
     assert reading["Resource"] == [
         arn("ssm", f"parameter/acme-etl/local/{name}") for name in ("qualtrics_client_id", "qualtrics_client_secret")
     ]

@@ -1,17 +1,23 @@
-"""serverless.yml says what workflow.yml says, finds what Terraform hands over, and packs only what a function needs."""
+"""serverless.yml says what workflow.yml says, finds what Terraform hands over, and deploys what was built."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
+import boto3
 import pytest
 from tests.terraform.conftest import (
     ACCOUNT,
     OTHER_ANSWERS,
+    PREFIX,
+    REGION,
+    Apply,
     Copy,
     Serverless,
     State,
@@ -20,10 +26,14 @@ from tests.terraform.conftest import (
     queue_url,
     read_yaml,
 )
+from tests.terraform.environments import python_environment
+
+from qualtrics_etl.deployment.package import build_package
 
 pytestmark = pytest.mark.slow
 
-Apply = Callable[[Path], State]
+ARTIFACTS = f"{PREFIX}-artifacts-{ACCOUNT}"
+
 HandOver = Callable[[Path, State], Path]
 StateOf = Callable[..., State]
 
@@ -65,6 +75,7 @@ def test_one_function_in_full(printed: dict[str, Any]) -> None:
         "timeout": 300,
         "memorySize": 512,
         "disableLogs": True,
+        "layers": [{"Ref": "BaseLambdaLayer"}, {"Ref": "SftpLambdaLayer"}],
         "tags": {"service": "fetch_sftp_file"},
         "environment": {
             "QETL_SERVICE": "fetch_sftp_file",
@@ -83,22 +94,14 @@ def test_one_function_in_full(printed: dict[str, Any]) -> None:
                     "functionResponseType": "ReportBatchItemFailures",
                 }
             },
-            {"schedule": {"rate": ["rate(15 minutes)"]}},
+            {"schedule": {"name": name, "rate": ["rate(15 minutes)"]}},
         ],
-        "package": {
-            "patterns": [
-                "services/fetch_sftp_file/**",
-                "!services/fetch_sftp_file/function.yml",
-                "!**/__pycache__/**",
-                "workflow.yml",
-                "config/local.yml",
-            ]
-        },
+        "package": {"artifact": "build/local/functions/fetch_sftp_file.zip"},
     }
 
 
 def test_provider_in_full(printed: dict[str, Any]) -> None:
-    """What all functions share: runtime, region, tags, log format, the bucket."""
+    """What all functions share: runtime, region, tags, log format, the buckets, how they are deployed."""
     tags = {"client": "acme-etl", "stage": "local"}
     assert printed["provider"] == {
         "name": "aws",
@@ -107,6 +110,9 @@ def test_provider_in_full(printed: dict[str, Any]) -> None:
         "runtime": "python3.13",
         "architecture": "arm64",
         "versionFunctions": False,
+        "deploymentBucket": ARTIFACTS,
+        "deploymentBucketObject": {"name": ARTIFACTS},
+        "deploymentMethod": "direct",
         "tags": tags,
         "stackTags": tags,
         "layers": [{"Ref": "BaseLambdaLayer"}],
@@ -171,22 +177,112 @@ def test_stage_must_be_named(serverless: Serverless, ready: Path) -> None:
     assert (result.returncode, problem in result.stdout) == (1, True)
 
 
-def test_package_holds_only_what_the_function_needs(
-    serverless: Serverless, hand_over: HandOver, copy_of: Copy, state: State
-) -> None:
-    """A function's package is its own folder, the workflow and the stage's configuration; the layer is the layer."""
-    repository = hand_over(copy_of(), state)
-    layer = repository / "build" / "layer" / "python" / "qualtrics_etl.py"
-    layer.parent.mkdir(parents=True)
-    layer.touch()
-    result = serverless.run(repository, "package", "--stage", "local")
-    assert result.returncode == 0, result.stderr
-    packages = {path.stem: set(ZipFile(path).namelist()) for path in (repository / ".serverless").glob("*.zip")}
-    assert packages.pop("base") == {"python/qualtrics_etl.py"}
-    assert packages == {
-        service: {"workflow.yml", "config/local.yml", f"services/{service}/handler.py"}
-        for service in read_yaml(repository / "workflow.yml")["services"]
+def test_stage_says_which_build_is_taken(printed: dict[str, Any]) -> None:
+    """The stage on this machine takes what was built for it; the others, what was built for AWS."""
+    artifacts = {name: function["package"]["artifact"] for name, function in printed["functions"].items()}
+    assert artifacts == {name: f"build/local/functions/{name}.zip" for name in printed["functions"]}
+    assert {name: layer["package"]["artifact"] for name, layer in printed["layers"].items()} == {
+        "base": "build/local/layers/base.zip",
+        "sftp": "build/local/layers/sftp.zip",
     }
+    assert printed["params"]["default"] == {"build": "build/aws"}
+
+
+@pytest.fixture(scope="module")
+def client(emulator: str) -> Callable[[str], Any]:
+    """A client of one of the emulator's services."""
+
+    def make(service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=emulator,
+            region_name=REGION,
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key="test",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def packaged(hand_over: HandOver, copy_of: Copy, state: State, client: Callable[[str], Any]) -> Path:
+    """A repository of its own with its build for this machine; in the emulator, its queues and bucket for packages."""
+    repository = hand_over(copy_of(), state)
+    build(repository)
+    client("s3").create_bucket(Bucket=ARTIFACTS, CreateBucketConfiguration={"LocationConstraint": REGION})
+    for made in state.values():
+        if str(made.get("arn", "")).startswith("arn:aws:sqs:"):
+            client("sqs").create_queue(QueueName=made["arn"].rpartition(":")[2])
+    return repository
+
+
+def build(repository: Path) -> None:
+    """Build the packages for the emulator's Python."""
+    environment = {**os.environ, "QETL_EMULATOR_PYTHON": str(python_environment("emulator"))}
+    build_package(repository, "local", lambda line: None, environment)
+
+
+def deploy(serverless: Serverless, repository: Path) -> str:
+    """Deploy, asking often how far it is, and return the word about it."""
+    quick = Serverless({**serverless.environment, "SLS_AWS_MONITORING_FREQUENCY": "200"})
+    result = quick.run(repository, "deploy", "--stage", "local")
+    assert result.returncode == 0, result.stdout + result.stderr
+    (line,) = re.findall(r"^.*(?:Service deployed|No changes).*$", result.stderr, re.MULTILINE)
+    return "deployed" if "deployed" in line else "unchanged"
+
+
+def uploads(client: Callable[[str], Any]) -> list[dict[str, str]]:
+    """Return what each deploy uploaded, in order: SHA-256 by file name."""
+    s3 = client("s3")
+    found: dict[str, dict[str, str]] = {}
+    for each in s3.list_objects_v2(Bucket=ARTIFACTS).get("Contents", []):
+        folder, _, name = each["Key"].rpartition("/")
+        content = s3.get_object(Bucket=ARTIFACTS, Key=each["Key"])["Body"].read()
+        found.setdefault(folder, {})[name] = hashlib.sha256(content).hexdigest()
+    return [files for _, files in sorted(found.items())]
+
+
+def test_deploy_uploads_what_was_built_and_only_what_changed_is_deployed(
+    serverless: Serverless, packaged: Path, client: Callable[[str], Any]
+) -> None:
+    """Deployed; nothing changed, nothing done, also after a later change; then removed, and nothing is left."""
+    assert [deploy(serverless, packaged) for _ in range(2)] == ["deployed", "unchanged"]
+    (first,) = uploads(client)
+    built = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packaged.glob("build/local/*/*.zip")}
+    assert {name: sha for name, sha in first.items() if name.endswith(".zip")} == built
+
+    functions = {each["FunctionName"]: each for each in client("lambda").list_functions()["Functions"]}
+    assert {name: [layer["Arn"] for layer in each["Layers"]] for name, each in functions.items()} == {
+        f"{PREFIX}-{service.replace('_', '-')}": [
+            arn("lambda", f"layer:{PREFIX}-{layer}:1")
+            for layer in (["base", "sftp"] if service == "fetch_sftp_file" else ["base"])
+        ]
+        for service in read_yaml(packaged / "workflow.yml")["services"]
+    }
+    for name in functions:
+        answer = client("lambda").invoke(FunctionName=name, Payload=b"{}")["Payload"].read().decode()
+        assert "called with an event that is neither of a queue nor of a schedule" in answer, name
+
+    with (packaged / "services" / "parse_file" / "handler.py").open("a") as handler:
+        handler.write("# changed\n")
+    build(packaged)
+    assert [deploy(serverless, packaged) for _ in range(2)] == ["deployed", "unchanged"]
+    second = uploads(client)[1]
+    changed = {name for name, sha in second.items() if name.endswith(".zip") and first[name] != sha}
+    versions = client("lambda").list_layer_versions(LayerName=f"{PREFIX}-base")["LayerVersions"]
+    assert (changed, [version["Version"] for version in versions]) == ({"parse_file.zip"}, [1])
+
+    result = serverless.run(packaged, "remove", "--stage", "local")
+    assert result.returncode == 0, result.stderr
+    assert client("lambda").list_functions()["Functions"] == []
+    assert client("lambda").list_layers()["Layers"] == []
+
+
+def test_missing_build_is_named(serverless: Serverless, hand_over: HandOver, copy_of: Copy, state: State) -> None:
+    """`sls` packs nothing by itself: without a build it says which file is not there."""
+    result = serverless.run(hand_over(copy_of(), state), "package", "--stage", "local")
+    problem = 'Cannot access package artifact at "build/local/functions/'
+    assert (result.returncode, problem in result.stdout) == (1, True)
 
 
 def test_tool_is_pinned_once(ready: Path) -> None:

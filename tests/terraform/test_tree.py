@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import Bake, tree
-from tests.terraform.conftest import ACCOUNT, OTHER_ANSWERS, State, Terraform, arn, change_workflow
+from tests.terraform.conftest import ACCOUNT, OTHER_ANSWERS, Apply, State, Terraform, arn, change_workflow
 from tests.terraform.environments import aws_schema
 
 from qualtrics_etl.catalogue import KINDS, Level
 from qualtrics_etl.workflow import Workflow, read_workflow
 
 pytestmark = pytest.mark.slow
+
+ROOTS = ("", "bootstrap")
+"""Folders below terraform/ that are applied, each for itself."""
 
 WRONG = {
     "unknown argument": ('resource "aws_sqs_queue" "x" {\n  colour = "red"\n}', "Unsupported argument"),
@@ -35,16 +39,32 @@ def test_tree_is_formatted(terraform: Terraform, repository: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_tree_is_valid(terraform: Terraform, repository: Path) -> None:
+@pytest.mark.parametrize("root", ROOTS)
+def test_tree_is_valid(terraform: Terraform, repository: Path, root: str) -> None:
     """Every resource, block and argument is one that the current provider knows; nothing is deprecated."""
-    answer = json.loads(terraform.run(repository, "validate", "-json").stdout)
+    answer = json.loads(terraform.run(repository, "validate", "-json", root=root).stdout)
     assert (answer["valid"], answer["diagnostics"]) == (True, [])
 
 
 def test_schema_is_of_the_version_that_the_tree_demands(repository: Path) -> None:
-    """What the tree is checked against is a provider of the major version that the tree asks for."""
-    (demanded,) = re.findall(r'version = "~> (\d+)\.0"', (repository / "terraform" / "versions.tf").read_text())
-    assert json.loads(aws_schema().read_text())["version"].split(".")[0] == demanded
+    """What the tree is checked against is a provider that both roots would take."""
+    files = [repository / "terraform" / root / "versions.tf" for root in ROOTS]
+    ((major, minor),) = {
+        each for file in files for each in re.findall(r'version = "~> (\d+)\.(\d+)"', file.read_text())
+    }
+    checked = list(map(int, json.loads(aws_schema().read_text())["version"].split(".")))
+    assert [int(major), int(minor)] <= checked < [int(major) + 1]
+
+
+def test_chosen_provider_is_committed(own: Path) -> None:
+    """Git takes the files that say which provider it is exactly, and nothing else that Terraform leaves behind."""
+    subprocess.run(["git", "init", "--quiet"], cwd=own, check=True)
+    locks = ["terraform/.terraform.lock.hcl", "terraform/bootstrap/.terraform.lock.hcl"]
+    left = [*locks, "terraform/.terraform/providers/x", "terraform/terraform.tfstate", "terraform/x.tfplan"]
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", *left], cwd=own, capture_output=True, text=True, check=False
+    )
+    assert ignored.stdout.split() == left[2:]
 
 
 @pytest.mark.parametrize("mistake", WRONG)
@@ -56,10 +76,12 @@ def test_wrong_tree_is_refused(terraform: Terraform, own: Path, mistake: str) ->
     assert [each["summary"] for each in answer["diagnostics"]] == [title]
 
 
-def test_own_tests_pass(terraform: Terraform, repository: Path) -> None:
-    """The tests that a generated repository brings for its modules pass, all of them."""
-    runs = [re.findall(r'^run "', file.read_text(), re.M) for file in (repository / "terraform/tests").iterdir()]
-    (summary,) = [each for each in terraform.test(repository) if each["type"] == "test_summary"]
+@pytest.mark.parametrize("root", ROOTS)
+def test_own_tests_pass(terraform: Terraform, repository: Path, root: str) -> None:
+    """The tests that a generated repository brings for its modules and for both roots pass, all of them."""
+    tests = repository / "terraform" / root / "tests"
+    runs = [re.findall(r'^run "', file.read_text(), re.M) for file in tests.iterdir()]
+    (summary,) = [each for each in terraform.test(repository, root=root) if each["type"] == "test_summary"]
     assert summary["test_summary"] == {
         "status": "pass",
         "passed": sum(map(len, runs)),
@@ -98,7 +120,7 @@ def test_other_answers_apply(state_of: Callable[..., State], baked: Bake, answer
     }
 
 
-def test_serial_service_gets_fifo_queues(apply: Callable[[Path], State], own: Path) -> None:
+def test_serial_service_gets_fifo_queues(apply: Apply, own: Path) -> None:
     """`serial` makes both queues FIFO, whoever sends there may send to that name, and deferrals don't use it up."""
     change_workflow(own, lambda workflow: workflow["services"]["import_contacts"].update(concurrency="serial"))
     made = apply(own)
@@ -133,7 +155,7 @@ def with_batches_in_a_row(workflow: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [as_it_is, with_branch, with_batches_in_a_row], ids=lambda change: change.__name__)
 def test_every_service_reaches_whom_it_sends_to(
-    apply: Callable[[Path], State], own: Path, change: Callable[[dict[str, Any]], None]
+    apply: Apply, own: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     """A service may send to, and is told the address of, exactly those that the library's code sends to from it."""
     change_workflow(own, change)
@@ -190,8 +212,82 @@ def test_alarms_speak_the_runbook_s_words(state: State, repository: Path) -> Non
     """What an alarm says first is a heading of the runbook."""
     headings = re.findall(r"^## (.*)$", (repository / "docs" / "runbook.md").read_text(), re.M)
     alarms = [each for address, each in state.items() if ".aws_cloudwatch_metric_alarm." in address]
-    assert len(alarms) == 4 * 6
+    assert len(alarms) == 5 * 6 + 1
     assert {each["alarm_description"].split(":")[0] for each in alarms} <= set(headings)
+
+
+SCHEDULES = {
+    "rate(1 minute)": 60,
+    "rate(12 hours)": 43_200,
+    "rate(7 days)": 604_800,
+    "cron(5 * * * ? *)": 3_600,
+    "cron(0 6,18 ? * * *)": 86_400,
+    "cron(0 6 ? * MON-FRI *)": 259_200,
+    "cron(0 6 ? * MON *)": None,
+    "cron(0 6 1 * ? *)": None,
+    "cron(0 6 * 1 ? *)": None,
+    "cron(0 6 * * ? 2030)": None,
+    "": None,
+}
+"""How long it is from one run to the next at most, in seconds; None for what is not waited for."""
+
+
+def test_schedules_are_understood(terraform: Terraform, own: Path) -> None:
+    """Of each schedule the longest time between two runs is known, or nothing where it is too rare or too odd."""
+    names = [f"service_{chr(ord('a') + number)}" for number in range(len(SCHEDULES))]
+
+    def one_of_each(workflow: dict[str, Any]) -> None:
+        common = workflow["services"]["parse_file"]
+        workflow["services"] = {
+            name: common | ({"schedule": schedule} if schedule else {})
+            for name, schedule in zip(names, SCHEDULES, strict=True)
+        }
+        workflow["chains"] = {"all": names}
+
+    change_workflow(own, one_of_each)
+    test = own / "terraform" / "tests" / "workflow.tftest.hcl"
+    provider, rest = test.read_text().split("variables {", 1)
+    question = """
+run "schedules" {
+  command = plan
+
+  assert {
+    condition     = length(local.every_seconds) == 0
+    error_message = jsonencode(local.every_seconds)
+  }
+}
+"""
+    test.write_text(provider + "variables {" + rest.split("}")[0] + "}\n" + question)
+    messages = terraform.test(own, "-filter=tests/workflow.tftest.hcl")
+    (answer,) = [each["diagnostic"]["detail"] for each in messages if each["type"] == "diagnostic"]
+    assert json.loads(answer) == dict(zip(names, SCHEDULES.values(), strict=True))
+
+
+def test_a_missed_run_and_a_refused_token_are_told(state: State) -> None:
+    """Only what has a schedule is missed; a refused setting is counted in every service's log, where JSON says so."""
+    alarms = {
+        (address.split('"')[1], address.split('"')[3]): each
+        for address, each in state.items()
+        if ".aws_cloudwatch_metric_alarm." in address
+    }
+    missed = alarms["fetch_sftp_file", "no-run"]
+    filters = {each["pattern"] for address, each in state.items() if ".aws_cloudwatch_log_metric_filter." in address}
+    assert [service for service, alarm in alarms if alarm == "no-run"] == ["fetch_sftp_file"]
+    assert (missed["period"], missed["metric_name"], missed["treat_missing_data"]) == (1800, "Invocations", "breaching")
+    assert filters == {'{ $.message = "setting_wrong" }'}
+    for service in ("parse_file", "import_contacts"):
+        counted = state[f'module.service["{service}"].aws_cloudwatch_log_metric_filter.setting_wrong']
+        transformation = counted["metric_transformation"][0]
+        alarm = alarms[service, "setting-wrong"]
+        assert (alarm["namespace"], alarm["metric_name"]) == (transformation["namespace"], transformation["name"])
+
+
+def test_current_packages_and_states_never_expire(state: State) -> None:
+    """What is deployed stays, however old: a failed deploy is rolled back to it. Only what replaced versions goes."""
+    rules = state["module.artifacts_bucket.aws_s3_bucket_lifecycle_configuration.this"]["rule"]
+    expiring = [day for rule in rules for each in rule["expiration"] for day in [each["days"]] if day]
+    kept = [each["noncurrent_days"] for rule in rules for each in rule["noncurrent_version_expiration"]]
+    assert (expiring, kept) == ([], [30])
 
 
 def test_what_belongs_to_a_service_is_tagged_so(state: State) -> None:
@@ -205,10 +301,12 @@ def test_what_belongs_to_a_service_is_tagged_so(state: State) -> None:
     assert wrong == {}
 
 
-def test_no_secret_is_in_the_state(state: State) -> None:
-    """The state holds the secrets' names and nothing that could be a value."""
-    secrets = {each["name"]: each for address, each in state.items() if address.startswith("module.secrets")}
-    assert set(secrets) == {f"/acme-etl/local/{name}" for name in ("qualtrics_api_token", "sftp_private_key")}
+def test_no_secret_is_in_a_state(state: State, apply: Apply, repository: Path) -> None:
+    """The stage's state knows no secret; the bootstrap's holds their names and nothing that could be a value."""
+    assert [address for address, each in state.items() if each.get("type") == "SecureString"] == []
+    made = apply(repository, "bootstrap")
+    secrets = {each["name"]: each for address, each in made.items() if address.startswith("module.secrets")}
+    assert set(secrets) == {f"/acme-etl/local/{name}" for name in ("qualtrics_api_token", "sftp_password")}
     assert {(each["type"], each.get("value"), each.get("value_wo")) for each in secrets.values()} == {
         ("SecureString", None, None)
     }

@@ -7,6 +7,13 @@ resource "aws_ssm_parameter" "bucket" {
   value       = module.data_bucket.name
 }
 
+resource "aws_ssm_parameter" "artifacts_bucket" {
+  name        = "${local.parameter_prefix}/artifacts_bucket"
+  description = "Name of the bucket for packages."
+  type        = "String"
+  value       = module.artifacts_bucket.name
+}
+
 resource "aws_ssm_parameter" "queue_urls" {
   for_each = local.services
 

@@ -4,6 +4,9 @@ provider "aws" {
   # Refuses another account before anything is read or destroyed there; the check below refuses it at every plan.
   allowed_account_ids = compact([local.account_id])
 
+  # A place on this machine has one address for all buckets.
+  s3_use_path_style = var.stage == "local"
+
   default_tags {
     tags = {
       client = local.workflow.name
@@ -53,11 +56,17 @@ module "data_bucket" {
   }
 }
 
-module "secrets" {
-  source = "./modules/secrets"
+# Packages of functions and layers, as sls uploads them.
+module "artifacts_bucket" {
+  source = "./modules/bucket"
 
-  names            = local.secrets
-  parameter_prefix = local.parameter_prefix
+  name = "${local.prefix}-artifacts-${local.account_id}"
+
+  # What is deployed must stay, however old: a deploy that fails is rolled back to it. With each deploy sls deletes all
+  # but the last few, and those expire here.
+  lifecycle_rules = {
+    packages = { prefix = "serverless/", expire_old_versions_after_days = 30 }
+  }
 }
 
 module "service" {
@@ -69,14 +78,16 @@ module "service" {
   serial            = each.value.serial
   timeout_seconds   = each.value.timeout_seconds
   max_receive_count = each.value.max_receive_count
+  every_seconds     = each.value.every_seconds
 
   recipient_queue_arns = [for recipient in local.recipients[each.key] : local.queue_arns[recipient]]
   bucket_arn           = module.data_bucket.arn
   readable_keys        = local.permissions[each.key].read
   writable_keys        = local.permissions[each.key].write
   deletable_keys       = local.permissions[each.key].delete
-  secret_arns          = [for secret in local.permissions[each.key].secrets : module.secrets.arns[secret]]
+  secret_arns          = [for secret in local.permissions[each.key].secrets : local.secret_arns[secret]]
 
+  permissions_boundary_arn     = "arn:${data.aws_partition.current.partition}:iam::${local.account_id}:policy/${local.prefix}-boundary"
   parameter_prefix             = local.parameter_prefix
   alarm_topic_arn              = module.notifications.topic_arn
   oldest_message_alarm_seconds = var.oldest_message_alarm_seconds

@@ -3,6 +3,11 @@ output "bucket" {
   value       = module.data_bucket.name
 }
 
+output "artifacts_bucket" {
+  description = "Name of the bucket for packages of functions and layers."
+  value       = module.artifacts_bucket.name
+}
+
 output "alarm_topic_arn" {
   description = "Topic that alarms speak to; its e-mail subscription must be confirmed once."
   value       = module.notifications.topic_arn
@@ -16,9 +21,4 @@ output "queue_urls" {
 output "dead_letter_queue_urls" {
   description = "Dead-letter queue URL by service."
   value       = { for service, each in module.service : service => each.dead_letter_queue_url }
-}
-
-output "secret_parameters" {
-  description = "Name of the parameter of each secret; values are set by hand, never here."
-  value       = module.secrets.parameter_names
 }

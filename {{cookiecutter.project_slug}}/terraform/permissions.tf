@@ -1,11 +1,14 @@
 # What each kind of step may do on AWS beyond its own queue, its dead-letter queue and the queues it sends to. Written
 # here and nowhere else: roles are made from it. In a pattern, `{service}` stands for the service's name.
 
-locals {
-  # Secrets of a login, as config/<stage>.yml chooses it.
-  qualtrics_login = try(local.config.qualtrics.auth, "api_token") == "oauth" ? ["qualtrics_client_id", "qualtrics_client_secret"] : ["qualtrics_api_token"]
-  sftp_login      = try(local.config.sftp.auth, "private_key") == "password" ? ["sftp_password"] : ["sftp_private_key"]
+# Names of the secrets of each login, as config/<stage>.yml chooses it.
+module "logins" {
+  source = "./modules/logins"
 
+  config = local.config
+}
+
+locals {
   # The ledger is common ground: a service marks its arrival with the one that waits for all batches.
   may_all = {
     read  = ["ledger/*"]
@@ -17,7 +20,7 @@ locals {
       read    = ["files/*", "payloads/*/{service}/*"]
       write   = ["files/*", "payloads/*/{service}/*"]
       delete  = ["payloads/*/{service}/*"] # what turns out to be known already
-      secrets = local.sftp_login
+      secrets = module.logins.sftp
     }
     parse_file = {
       read    = ["payloads/*"]
@@ -29,25 +32,25 @@ locals {
       read    = ["payloads/*/{service}/*"]
       write   = ["payloads/*/{service}/*"]
       delete  = []
-      secrets = local.qualtrics_login
+      secrets = module.logins.qualtrics
     }
     import_contacts = {
       read    = ["payloads/*"]
       write   = ["payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*"] # halves of too large a batch
       delete  = []
-      secrets = local.qualtrics_login
+      secrets = module.logins.qualtrics
     }
     schedule_distribution = {
       read    = ["payloads/*/{service}/*"]
       write   = ["payloads/*/{service}/*"]
       delete  = []
-      secrets = local.qualtrics_login
+      secrets = module.logins.qualtrics
     }
     schedule_reminder = {
       read    = ["payloads/*/{service}/*"]
       write   = ["payloads/*/{service}/*"]
       delete  = []
-      secrets = local.qualtrics_login
+      secrets = module.logins.qualtrics
     }
   }
 
@@ -59,6 +62,4 @@ locals {
       secrets = local.may[each.kind].secrets
     }
   }
-
-  secrets = toset(flatten(values(local.permissions)[*].secrets))
 }

@@ -1,11 +1,13 @@
 terraform {
-  # Write-only arguments, which keep secret values out of the state, came with 1.11; locks in S3 itself with 1.10.
+  # Locks in S3 itself came with 1.10, write-only arguments of the other root with 1.11.
   required_version = ">= 1.11"
 
+  # Messages of 1 MiB came with 6.8; 6.23 was the first to tag buckets by the rights that the roles of pipelines have
+  # (s3:TagResource). Which one it is exactly stands in .terraform.lock.hcl, which `terraform init` writes: commit it.
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 6.0"
+      version = "~> 6.23"
     }
   }
 

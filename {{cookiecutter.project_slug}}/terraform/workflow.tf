@@ -16,10 +16,28 @@ locals {
       name            = "${local.prefix}-${replace(service, "_", "-")}"
       serial          = tostring(given.concurrency) == "serial"
       timeout_seconds = given.timeout_seconds
+      every_seconds   = local.every_seconds[service]
 
       # In a FIFO queue a deferral is a receive too: there the function counts its tries, and the queue hardly at all.
       max_receive_count = tostring(given.concurrency) == "serial" ? 1000 : given.max_receive_count
     }
+  }
+
+  # How long it is from one run of a service to the next at most, in seconds; null without a schedule, and where a
+  # schedule is too rare or too odd to be waited for. A cron has minute, hour, day, month, weekday and year.
+  units     = { minute = 60, hour = 3600, day = 86400 }
+  schedules = { for service, given in local.workflow.services : service => tostring(try(given.schedule, "")) }
+  rates     = { for service, schedule in local.schedules : service => try(regex("^rate\\((\\d+) (minute|hour|day)s?\\)$", schedule), null) }
+  crons     = { for service, schedule in local.schedules : service => try(split(" ", regex("^cron\\((\\S+ \\S+ \\S+ \\S+ \\S+ \\S+)\\)$", schedule)[0]), null) }
+  every_seconds = {
+    for service in keys(local.schedules) : service => (
+      local.rates[service] != null ? local.rates[service][0] * local.units[local.rates[service][1]]
+      : local.crons[service] == null ? null
+      : !contains(["*", "?"], local.crons[service][2]) || local.crons[service][3] != "*" || local.crons[service][5] != "*" ? null
+      : contains(["MON-FRI", "2-6"], local.crons[service][4]) ? 3 * 86400
+      : !contains(["*", "?"], local.crons[service][4]) ? null
+      : local.crons[service][1] == "*" ? 3600 : 86400
+    )
   }
 
   # Who stands behind a service in any chain: a service in several chains has several followers, which is a branch.
@@ -63,6 +81,14 @@ locals {
     for service, each in local.services : service => join(":", [
       "arn", data.aws_partition.current.partition, "sqs", local.config.aws_region, local.account_id,
       each.serial ? "${each.name}.fifo" : each.name,
+    ])
+  }
+
+  # Made from names too: the parameters are of the bootstrap root, so that no pipeline itself reads a secret.
+  secret_arns = {
+    for secret in module.logins.all : secret => join(":", [
+      "arn", data.aws_partition.current.partition, "ssm", local.config.aws_region, local.account_id,
+      "parameter${local.parameter_prefix}/${secret}",
     ])
   }
 }

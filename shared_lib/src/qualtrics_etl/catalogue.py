@@ -40,6 +40,8 @@ class Kind:
         takes: Facts that must be true before it; empty for one that starts a run.
         gives: The fact that is true after it.
         starts_on: What starts it, for the first service of a chain; None for the others.
+        extra: The library's extra that it needs, which is the layer that its function takes beside the base; None for
+            most.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Kind:
     takes: tuple[type[Fact], ...]
     gives: type[Fact]
     starts_on: type[Fact] | None = None
+    extra: str | None = None
 
     @property
     def module(self) -> str:
@@ -55,7 +58,7 @@ class Kind:
         return f"qualtrics_etl.steps.{self.name}"
 
 
-FETCH_SFTP_FILE = Kind("fetch_sftp_file", "FetchSftpFile", Level.RUN, (), FileFetched, starts_on=Ticked)
+FETCH_SFTP_FILE = Kind("fetch_sftp_file", "FetchSftpFile", Level.RUN, (), FileFetched, starts_on=Ticked, extra="sftp")
 PARSE_FILE = Kind("parse_file", "ParseFile", Level.RUN, (FileFetched,), FileParsed)
 CREATE_MAILING_LIST = Kind("create_mailing_list", "CreateMailingList", Level.RUN, (), MailingListCreated)
 IMPORT_CONTACTS = Kind(

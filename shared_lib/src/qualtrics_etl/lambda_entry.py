@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.json_log import log_where_lambda_does_not
 from qualtrics_etl.messages import MESSAGE_LIFETIME, Ticked
 from qualtrics_etl.ports import Received
 from qualtrics_etl.runtime import wiring_on_lambda
@@ -47,6 +48,7 @@ class LambdaHandler:
             ConfigurationError: The function can't be wired, or the event is none of ours.
         """
         if self._running is None:
+            log_where_lambda_does_not(os.environ)
             root = Path(os.environ.get("LAMBDA_TASK_ROOT", "."))
             self.wire(wiring_on_lambda(os.environ, root))
         assert self._running is not None

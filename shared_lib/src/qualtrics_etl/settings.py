@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.yaml_lines import YamlFile, read_yaml
@@ -16,6 +16,7 @@ DirectoryId = Annotated[str, StringConstraints(pattern=r"^POOL_[0-9A-Za-z]{15}$"
 SurveyId = Annotated[str, StringConstraints(pattern=r"^SV_[0-9A-Za-z]{15}$")]
 LibraryId = Annotated[str, StringConstraints(pattern=r"^(UR|GR)_[0-9A-Za-z]{15}$")]
 MessageId = Annotated[str, StringConstraints(pattern=r"^MS_[0-9A-Za-z]{15}$")]
+GithubId = Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
 EmailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 
 
@@ -57,10 +58,39 @@ class SftpSettings(Settings):
     auth: Literal["private_key", "password"] = "private_key"
 
 
+class CiSettings(Settings):
+    """Whose pipelines may deploy into the stage's account.
+
+    Attributes:
+        host: Where they run.
+        repository: `owner/name`; on GitLab there may be groups between the two. It goes into the condition of a
+            role's trust policy, so it holds no wildcard.
+        branch: The only one that may deploy; it goes there too.
+        owner_id: GitHub's number of the owner; empty only where tokens do not have it.
+        repository_id: GitHub's number of the repository; with `owner_id` or not at all. Source: GitHub changelog of
+            2026-04-23, immutable subject claims (repositories created, renamed or moved since 2026-07-15).
+    """
+
+    host: Literal["github", "gitlab"]
+    repository: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$")]
+    branch: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = "main"
+    owner_id: GithubId = ""
+    repository_id: GithubId = ""
+
+    @model_validator(mode="after")
+    def _ids_are_a_pair_of_github_s(self) -> Self:
+        if bool(self.owner_id) != bool(self.repository_id):
+            raise ValueError("owner_id and repository_id are given together or not at all")
+        if self.owner_id and self.host != "github":
+            raise ValueError("owner_id and repository_id are GitHub's: delete both")
+        return self
+
+
 class StageConfig(Settings):
     """One `config/<stage>.yml`.
 
     Attributes:
+        ci: Whose pipelines may deploy here; None where only people do.
         services: What this stage tells a service beyond, or other than, workflow.yml; by service.
     """
 
@@ -70,6 +100,7 @@ class StageConfig(Settings):
     alarm_email: EmailAddress
     qualtrics: QualtricsSettings
     sftp: SftpSettings | None = None
+    ci: CiSettings | None = None
     services: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from qualtrics_etl.catalogue import KINDS, LEVEL_OF_FACT, Kind, Level
 from qualtrics_etl.errors import WorkflowError
@@ -28,7 +28,21 @@ SERIAL_RECEIVE_COUNT = 1000
 """Source: Amazon SQS developer guide, dead-letter queues (the largest maxReceiveCount)."""
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)]
-WorkflowName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=3, max_length=20)]
+RESERVED_NAMES = ("aws", "ssm")
+"""How no parameter's name may begin, and those of a workflow begin with its name. Source: SSM API, PutParameter."""
+
+
+def _not_reserved(name: str) -> str:
+    if name.startswith(RESERVED_NAMES):
+        raise ValueError("AWS keeps names that begin with aws or ssm for itself")
+    return name
+
+
+WorkflowName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=3, max_length=20),
+    AfterValidator(_not_reserved),
+]
 Schedule = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\([^()]+\)$")]
 
 

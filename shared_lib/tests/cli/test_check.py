@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,61 @@ import pytest
 import yaml
 
 Make = Callable[..., Path]
+
+SERVERLESS = """\
+provider:
+  layers:
+    - Ref: BaseLambdaLayer
+layers:
+  base:
+    package:
+      artifact: ${param:build}/layers/base.zip
+  sftp:
+    package:
+      artifact: ${param:build}/layers/sftp.zip
+"""
+PERMISSIONS = """\
+locals {
+  may_all = { read = ["ledger/*"] }
+
+  may = { # by kind
+    fetch_sftp_file = {
+      secrets = ["sftp_password"] # { of one login
+    }
+    parse_file            = {}
+    create_mailing_list   = { read = ["payloads/{service}/*"] }
+    import_contacts       = {}
+    schedule_distribution = {}
+    schedule_reminder     = {}
+  }
+
+  permissions = {
+    thank_you = {}
+  }
+}
+"""
+
+
+@pytest.fixture
+def make_repository(make_repository: Make) -> Make:
+    """Write a repository with what a deploy reads: layers, packages, locks, and Terraform's tables of kinds."""
+
+    def make(**settings: dict[str, object]) -> Path:
+        root = make_repository(**settings)
+        for path in (root / "services").glob("*/function.yml"):
+            package = f"  package:\n    artifact: ${{param:build}}/functions/{path.parent.name}.zip\n"
+            path.write_text(path.read_text() + package)
+        fetch = root / "services" / "fetch_sftp_file" / "function.yml"
+        fetch.write_text(fetch.read_text() + "  layers: [{Ref: BaseLambdaLayer}, {Ref: SftpLambdaLayer}]\n")
+        (root / "serverless.yml").write_text((root / "serverless.yml").read_text() + SERVERLESS)
+        (root / "terraform").mkdir()
+        (root / "terraform" / "permissions.tf").write_text(PERMISSIONS)
+        (root / "terraform" / "workflow.tf").write_text('locals {\n  batch_kinds = ["import_contacts"]\n}\n')
+        for lock in ("requirements.txt", "requirements-sftp.txt"):
+            (root / lock).touch()
+        return root
+
+    return make
 
 
 def qetl_check(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -70,6 +126,8 @@ def break_copied_function(root: Path) -> str:
         3: "`handler` is `services/import_contacts/handler.handler`."
         " Write `handler: services/parse_file/handler.handler`.",
         7: "`environment.QETL_SERVICE` is `import_contacts`. Write `QETL_SERVICE: parse_file`.",
+        14: "`package.artifact` is `${param:build}/functions/import_contacts.zip`."
+        " Write `artifact: ${param:build}/functions/parse_file.zip`.",
         **dict.fromkeys((4, 5, 8, 11, 12), other),
     }
     return "".join(f"error: services/parse_file/function.yml:{line}: {text}\n" for line, text in lines.items())
@@ -87,10 +145,12 @@ def break_function_environment(root: Path) -> str:
 def break_function_schedule(root: Path) -> str:
     """Leave out the event that starts the chain."""
     path = root / "services" / "fetch_sftp_file" / "function.yml"
-    path.write_text(path.read_text().partition("    - schedule:")[0])
+    before, _, after = path.read_text().partition("    - schedule:")
+    path.write_text(before + "  package:" + after.partition("  package:")[2])
     return (
         "error: services/fetch_sftp_file/function.yml:9: it has no event for the service's schedule: nothing would"
-        " start it. Add `- schedule: {rate: ['${file(workflow.yml):services.fetch_sftp_file.schedule}']}` to `events`."
+        " start it. Add `- schedule: {name: '${self:custom.prefix}-fetch-sftp-file',"
+        " rate: ['${file(workflow.yml):services.fetch_sftp_file.schedule}']}` to `events`."
     )
 
 
@@ -120,6 +180,125 @@ def break_list_of_functions(root: Path) -> str:
         f"{start} does not list schedule_reminder: it would not be deployed."
         " Add `- ${file(services/schedule_reminder/function.yml)}`.\n"
         f"{start} lists thank_you, which is no service of workflow.yml. Delete that entry.\n"
+    )
+
+
+def break_missing_layer(root: Path) -> str:
+    """Let a function have the base layer alone, whose step needs another."""
+    replace(root / "services" / "fetch_sftp_file" / "function.yml", ", {Ref: SftpLambdaLayer}", "")
+    return (
+        "error: services/fetch_sftp_file/function.yml:18: it takes no layer `sftp`, which its kind needs."
+        " Write `layers: [{Ref: BaseLambdaLayer}, {Ref: SftpLambdaLayer}]`.\n"
+    )
+
+
+def break_layers_for_all(root: Path) -> str:
+    """Leave functions without the layer that all take."""
+    replace(root / "serverless.yml", "Ref: BaseLambdaLayer", "Ref: OwnLambdaLayer")
+    return (
+        "error: services/parse_file/function.yml:1: it takes no layer `base`, which its kind needs."
+        " Write `layers: [{Ref: BaseLambdaLayer}]`.\n"
+    )
+
+
+def break_needless_layer(root: Path) -> str:
+    """Give a function a layer that it has no use for, and leave out the one it needs."""
+    path = root / "services" / "parse_file" / "function.yml"
+    path.write_text(path.read_text() + "  layers: [{Ref: SftpLambdaLayer}]\n")
+    where = "error: services/parse_file/function.yml:15"
+    return (
+        f"{where}: it takes no layer `base`, which its kind needs. Write `layers: [{{Ref: BaseLambdaLayer}}]`.\n"
+        f"{where}: it takes the layer `sftp`, which only kind fetch_sftp_file needs. Delete `Ref: SftpLambdaLayer`.\n"
+    )
+
+
+def break_undefined_layer(root: Path) -> str:
+    """Take a layer out of serverless.yml that a function takes."""
+    replace(root / "serverless.yml", SERVERLESS[SERVERLESS.index("  sftp:") :], "")
+    return (
+        "error: serverless.yml:11: `layers` does not define `sftp`, which fetch_sftp_file needs."
+        " Copy a layer, and change its name and its artifact.\n"
+    )
+
+
+def break_artifact_of_layer(root: Path) -> str:
+    """Let a layer be made of another's packages."""
+    replace(root / "serverless.yml", "layers/sftp.zip", "layers/base.zip")
+    return (
+        "error: serverless.yml:17: the layer `sftp` is not what is built."
+        " Write `artifact: ${param:build}/layers/sftp.zip`.\n"
+    )
+
+
+def break_lock(root: Path) -> str:
+    """Lose the lock of a layer."""
+    (root / "requirements-sftp.txt").unlink()
+    return (
+        "error: serverless.yml:15: the layer `sftp` is made from requirements-sftp.txt, which does not exist."
+        " Write requirements-sftp.in and run `make lock`.\n"
+    )
+
+
+def break_name_of_layer(root: Path) -> str:
+    """Name a layer as a service: their packages would overwrite each other."""
+    with (root / "serverless.yml").open("a") as file:
+        file.write("  parse_file:\n    package:\n      artifact: ${param:build}/layers/parse_file.zip\n")
+    return (
+        "error: workflow.yml has a service `parse_file`, and serverless.yml a layer of that name. Rename one of them."
+    )
+
+
+def break_serverless(root: Path) -> str:
+    """Lose serverless.yml."""
+    (root / "serverless.yml").unlink()
+    return "error: serverless.yml: there is no such file at "
+
+
+def break_rights(root: Path) -> str:
+    """Give a kind no rights."""
+    replace(root / "terraform" / "permissions.tf", "    parse_file            = {}\n", "")
+    return (
+        "error: terraform/permissions.tf:4: `may` says nothing of kind parse_file, which parse_file is of: Terraform"
+        " would stop. Add `parse_file = {...}` with what it may read, write and delete, and its secrets.\n"
+    )
+
+
+def break_permissions(root: Path) -> str:
+    """Lose the file of rights."""
+    (root / "terraform" / "permissions.tf").unlink()
+    return (
+        "error: terraform/permissions.tf: no `may = {` says what each kind may do."
+        " `git checkout terraform/permissions.tf` brings it back.\n"
+    )
+
+
+def break_batch_kinds(root: Path) -> str:
+    """Take one kind for another among those that work on batches."""
+    (root / "terraform" / "workflow.tf").write_text('batch_kinds = ["parse_file", "thank_you"]\n')
+    where = "error: terraform/workflow.tf:1: `batch_kinds`"
+    return (
+        f"{where} lacks import_contacts, which gets a message a batch. Add it.\n"
+        f"{where} names parse_file, which gets one message a run. Delete it there.\n"
+        f"{where} names thank_you, which is no kind of this library. Delete it there.\n"
+    )
+
+
+def break_batches(root: Path) -> str:
+    """Lose the file that says which kinds work on batches."""
+    (root / "terraform" / "workflow.tf").unlink()
+    return (
+        "error: terraform/workflow.tf: no `batch_kinds = [...]` says which work on batches."
+        " `git checkout terraform/workflow.tf` brings it back.\n"
+    )
+
+
+def break_taken_name(root: Path) -> str:
+    """Name a service as one of the roles of pipelines."""
+    workflow = root / "workflow.yml"
+    workflow.write_text(re.sub(r"(?<!kind: )\bparse_file\b", "plan", workflow.read_text()))
+    return (
+        "error: workflow.yml:20: a service can't be named `plan`: `make bootstrap` makes a role or policy of that name."
+        " Give it another.\n"
     )
 
 
@@ -176,6 +355,19 @@ def break_config_service(root: Path) -> str:
         break_function_yaml,
         break_function_shape,
         break_list_of_functions,
+        break_missing_layer,
+        break_layers_for_all,
+        break_needless_layer,
+        break_undefined_layer,
+        break_artifact_of_layer,
+        break_lock,
+        break_name_of_layer,
+        break_serverless,
+        break_rights,
+        break_permissions,
+        break_batch_kinds,
+        break_batches,
+        break_taken_name,
         break_no_handler,
         break_settings,
         break_workflow_settings,

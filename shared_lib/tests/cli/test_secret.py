@@ -13,13 +13,8 @@ Make = Callable[..., Path]
 
 
 def qetl_secret(root: Path, *arguments: str, value: str = "canary") -> subprocess.CompletedProcess[str]:
-    """Run the command with the value on standard input and an AWS that can't be reached."""
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
+    """Run the command with the value on standard input, and without any AWS credentials."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(root), "AWS_EC2_METADATA_DISABLED": "true"}
     command = [sys.executable, "-m", "qualtrics_etl", "secret", *arguments]
     return subprocess.run(command, cwd=root, input=value, env=environment, capture_output=True, text=True, check=False)
 
@@ -45,28 +40,26 @@ def repository(make_repository: Make) -> Path:
             ),
         ),
         (
-            ("qualtrics_api_token", "--stage", "local"),
+            ("qualtrics_client_id", "--stage", "local"),
             "canary",
-            "error: Local runs need no secrets. Give --stage dev, staging or prod.\n",
-        ),
-        (
-            ("qualtrics_api_token", "--stage", "dev"),
-            "",
-            "error: The value is empty; nothing was changed. Type it, or give it by `< file`.\n",
+            (
+                "error: Nothing reads a secret 'qualtrics_client_id' in stage local; nothing was changed."
+                " Its settings ask for: qualtrics_api_token, sftp_private_key.\n"
+            ),
         ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
     repository: Path, arguments: tuple[str, ...], value: str, message: str
 ) -> None:
-    """A misspelt name, a stage without secrets, an empty value: nothing is sent, exit code 2."""
+    """A misspelt name, or one that this stage's settings don't ask for: nothing is sent, exit code 2."""
     result = qetl_secret(repository, *arguments, value=value)
     assert (result.returncode, result.stderr) == (2, message)
 
 
 def test_failure_never_shows_the_value(repository: Path) -> None:
-    """When AWS can't be reached, the text names the parameter and not what should go into it."""
+    """Without credentials the text says so, before the value is used, and never shows it."""
     result = qetl_secret(repository, "qualtrics_api_token", "--stage", "dev")
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: Setting the parameter /acme-etl/dev/qualtrics_api_token")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: There are no usable AWS credentials")
     assert "canary" not in result.stdout + result.stderr

@@ -36,3 +36,20 @@ run "the_ledger_outlives_every_message" {
 
   expect_failures = [var.lifecycle_rules]
 }
+
+run "a_rule_may_be_for_all_objects_and_no_other_names_half_a_folder" {
+  command = plan
+
+  variables {
+    lifecycle_rules = {
+      all  = { prefix = "", expire_old_versions_after_days = 365 }
+      half = { prefix = "ledger", expire_old_versions_after_days = 7 }
+    }
+  }
+
+  module {
+    source = "./modules/bucket"
+  }
+
+  expect_failures = [var.lifecycle_rules]
+}

@@ -8,6 +8,18 @@ mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws" }
   }
+
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::some-bucket" }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-west-1:000000000000:some-topic" }
+  }
+
+  mock_resource "aws_ssm_parameter" {
+    defaults = { arn = "arn:aws:ssm:eu-west-1:000000000000:parameter/some/parameter" }
+  }
 }
 
 variables {
@@ -23,6 +35,18 @@ run "every_service_of_the_workflow_has_its_queue" {
   assert {
     condition     = output.bucket == "${local.workflow.name}-local-data-000000000000"
     error_message = "The data bucket has another name."
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.artifacts_bucket.value == "${local.workflow.name}-local-artifacts-000000000000"
+    error_message = "What uploads packages is told another bucket."
+  }
+
+  assert {
+    condition = alltrue([
+      for service in module.service : service.permissions_boundary_arn == "arn:aws:iam::000000000000:policy/${local.prefix}-boundary"
+    ])
+    error_message = "A role lies outside the boundary of the stage, and no pipeline could make it."
   }
 }
 

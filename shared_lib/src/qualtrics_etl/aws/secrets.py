@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 UNSET = "unset"
 """What Terraform puts into a parameter until somebody sets its value."""
 
+VALUE_BYTES = 4096
+"""Longest value. Source: AWS Systems Manager user guide, managing parameter tiers (standard: 4 KB)."""
+
 KEEP_SECONDS = 300
 """How long a value is used before SSM is asked again: a secret set anew reaches warm functions within this time."""
 
@@ -75,9 +78,16 @@ def set_secret(prefix: str, name: str, value: str, *, region: str, client: SSMCl
     """Write a secret's value over the one before; return the parameter's name.
 
     Raises:
+        ConfigurationError: The value is too long for a parameter.
         QualtricsEtlError: AWS refused it, or can't be reached; the text never holds the value.
     """
     parameter = f"{prefix}/{name}"
+    size = len(value.encode())
+    if size > VALUE_BYTES:
+        raise ConfigurationError(
+            f"The value has {size} bytes, and a parameter of SSM holds {VALUE_BYTES}; nothing was changed.",
+            remedy="Is it the right file? Of keys, Ed25519 and RSA of 4096 bits fit.",
+        )
     with aws_failures(f"Setting the parameter {parameter}"):
         (client or ssm_client_in(region)).put_parameter(
             Name=parameter, Value=value, Type="SecureString", Overwrite=True

@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from qualtrics_etl.cli.functions import function_problems
+from qualtrics_etl.cli.rights import rights_problems
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.lambda_entry import LambdaHandler
 from qualtrics_etl.local.repository import load_handler
@@ -26,11 +27,12 @@ def check(
         typer.Option(help="Demand that config/<stage>.yml is complete; without it, what is empty is only named."),
     ] = None,
 ) -> None:
-    """Check that workflow, folders, functions, handlers and settings agree.
+    """Check that workflow, folders, functions, layers, rights, handlers and settings agree.
 
     Finds what can't work before it waits in a queue: unknown kinds, services in no chain, circles, neighbours whose
-    messages don't fit, folders without a service, functions that run or read another service, handlers of another
-    kind, settings that are missing or wrong.
+    messages don't fit, folders without a service, functions that run, read or package another service, layers that a
+    kind needs and its function lacks, kinds without rights, handlers of another kind, settings that are missing or
+    wrong.
 
     Exit code: 0 when all agree, 2 when not; each problem names its place and what is right.
 
@@ -43,7 +45,7 @@ def check(
     workflow = read_workflow(root)
     handlers, problems = _load_handlers(root, workflow)
     problems += [*_folder_problems(root, workflow), *_kind_problems(workflow, handlers)]
-    problems += function_problems(root, workflow)
+    problems += [*function_problems(root, workflow), *rights_problems(root, workflow)]
     for path in _configs(root, stage):
         empty = unfilled(read_yaml(path))
         if empty and stage is None:

@@ -1,4 +1,4 @@
-"""What `qetl check` finds in the files that a deploy reads: each service's function.yml, and serverless.yml's list."""
+"""What `qetl check` finds in the files that `sls` reads: each service's function.yml, and serverless.yml."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from qualtrics_etl.catalogue import KINDS, Kind
+from qualtrics_etl.deployment.locks import BASE, lock_name
+from qualtrics_etl.deployment.package import layer_names, layer_ref, name_clashes
+from qualtrics_etl.deployment.target import SERVERLESS_FILE
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.workflow import Workflow
 from qualtrics_etl.yaml_lines import YamlFile, read_yaml
-
-SERVERLESS_FILE = "serverless.yml"
 
 # The three ways in which a function.yml names a service: parameters of Terraform's, workflow.yml, concurrency.
 _NAMED = re.compile(
@@ -24,16 +27,22 @@ _LISTED = re.compile(r"\$\{file\(services/([^/()]+)/function\.yml\)\}")
 
 def function_problems(root: Path, workflow: Workflow) -> Iterator[str]:
     """Yield what keeps a service's function from running that service on AWS; each names file, line and remedy."""
+    try:
+        serverless = read_yaml(root / SERVERLESS_FILE)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    for_all = layer_names(_at(serverless.data, ("provider", "layers")))
     for service in workflow.services:
         if (root / "services" / service / "function.yml").is_file():
-            yield from _of_service(root, service, scheduled=workflow.services[service].schedule is not None)
+            yield from _of_service(root, service, workflow, for_all)
         else:
             yield f"{_name(service)} does not exist. Copy it from another service and change the name."
-    if (root / SERVERLESS_FILE).is_file():
-        yield from _of_list(root, workflow)
+    yield from _of_list(serverless, workflow)
+    yield from _of_layers(root, serverless, workflow)
 
 
-def _of_service(root: Path, service: str, *, scheduled: bool) -> Iterator[str]:
+def _of_service(root: Path, service: str, workflow: Workflow, for_all: list[str]) -> Iterator[str]:
     try:
         file = read_yaml(root / _name(service))
     except ConfigurationError as error:
@@ -45,17 +54,25 @@ def _of_service(root: Path, service: str, *, scheduled: bool) -> Iterator[str]:
         return
     yield from _wrong_values(file, service)
     yield from _other_services(file, service)
-    if scheduled and f"services.{service}.schedule}}" not in "".join(text for _, text in _texts(function, ())):
+    yield from _wrong_layers(file, service, workflow.services[service].step, for_all)
+    if workflow.services[service].schedule is not None and f"services.{service}.schedule}}" not in "".join(
+        text for _, text in _texts(function, ())
+    ):
         line = file.line_of(service, "events")
         yield (
             f"{_name(service)}:{line}: it has no event for the service's schedule: nothing would start it. Add"
-            f" `- schedule: {{rate: ['${{file(workflow.yml):services.{service}.schedule}}']}}` to `events`."
+            f" `- schedule: {{name: '${{self:custom.prefix}}-{service.replace('_', '-')}',"
+            f" rate: ['${{file(workflow.yml):services.{service}.schedule}}']}}` to `events`."
         )
 
 
 def _wrong_values(file: YamlFile, service: str) -> Iterator[str]:
     """Yield what is not this service's own among the values that are fixed."""
-    wanted = {("handler",): f"services/{service}/handler.handler", ("environment", "QETL_SERVICE"): service}
+    wanted = {
+        ("handler",): f"services/{service}/handler.handler",
+        ("environment", "QETL_SERVICE"): service,
+        ("package", "artifact"): f"${{param:build}}/functions/{service}.zip",
+    }
     for path, value in wanted.items():
         found = _at(file.data[service], path)
         if found != value:
@@ -73,13 +90,65 @@ def _other_services(file: YamlFile, service: str) -> Iterator[str]:
             yield f"{_name(service)}:{line}: it reads what belongs to `{other}`. Write `{service}` in its place."
 
 
-def _of_list(root: Path, workflow: Workflow) -> Iterator[str]:
+def _wrong_layers(file: YamlFile, service: str, kind: Kind, for_all: list[str]) -> Iterator[str]:
+    """Yield what is wrong between the layers that a function takes and those that its kind of step needs."""
+    given = file.data[service].get("layers")
+    taken = for_all if given is None else layer_names(given)
+    needed = [BASE] if kind.extra is None else [BASE, kind.extra]
+    where = f"{_name(service)}:{file.line_of(service, 'layers')}"
+    for layer in needed:
+        if layer not in taken:
+            all_needed = ", ".join(f"{{Ref: {layer_ref(each)}}}" for each in needed)
+            yield f"{where}: it takes no layer `{layer}`, which its kind needs. Write `layers: [{all_needed}]`."
+    for layer in taken:
+        kinds = [each.name for each in KINDS.values() if each.extra == layer]
+        if kinds and layer not in needed:
+            yield (
+                f"{where}: it takes the layer `{layer}`, which only kind {', '.join(kinds)} needs."
+                f" Delete `Ref: {layer_ref(layer)}`."
+            )
+
+
+def _of_layers(root: Path, file: YamlFile, workflow: Workflow) -> Iterator[str]:
+    """Yield what is wrong between the layers of serverless.yml, those that functions take, and the locks."""
+    found = _at(file.data, ("layers",))
+    defined: dict[str, Any] = found if isinstance(found, dict) else {}
+    where = f"{SERVERLESS_FILE}:{file.line_of('layers')}"
+    for layer, services in _takers(root, workflow).items():
+        if layer not in defined:
+            yield (
+                f"{where}: `layers` does not define `{layer}`, which {', '.join(services)} needs."
+                " Copy a layer, and change its name and its artifact."
+            )
+    for layer, given in defined.items():
+        artifact = f"${{param:build}}/layers/{layer}.zip"
+        if _at(given, ("package", "artifact")) != artifact:
+            line = file.line_of("layers", layer, "package", "artifact")
+            yield f"{SERVERLESS_FILE}:{line}: the layer `{layer}` is not what is built. Write `artifact: {artifact}`."
+        if not (root / lock_name(layer)).is_file():
+            lock, line = lock_name(layer), file.line_of("layers", layer)
+            yield (
+                f"{SERVERLESS_FILE}:{line}: the layer `{layer}` is made from {lock}, which does not exist."
+                f" Write {Path(lock).stem}.in and run `make lock`."
+            )
+    yield from name_clashes(workflow, defined)
+
+
+def _takers(root: Path, workflow: Workflow) -> dict[str, list[str]]:
+    """Return the services that need a layer, by kind or by their function.yml; by layer."""
+    takers: dict[str, list[str]] = {BASE: list(workflow.services)}
+    for service, given in workflow.services.items():
+        try:
+            function = read_yaml(root / _name(service)).data
+        except ConfigurationError:
+            function = None  # told already
+        for layer in {given.step.extra, *layer_names(_at(function, (service, "layers")))} - {None, BASE}:
+            takers.setdefault(str(layer), []).append(service)
+    return dict(sorted(takers.items()))
+
+
+def _of_list(file: YamlFile, workflow: Workflow) -> Iterator[str]:
     """Yield what is wrong between the functions of serverless.yml and the services of workflow.yml."""
-    try:
-        file = read_yaml(root / SERVERLESS_FILE)
-    except ConfigurationError as error:
-        yield str(error)
-        return
     given = file.data.get("functions") if isinstance(file.data, dict) else None
     listed = Counter(name for _, text in _texts(given, ()) for name in _LISTED.findall(text))
     where = f"{SERVERLESS_FILE}:{file.line_of('functions')}"

@@ -22,8 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.json_log import JsonFormatter
 from qualtrics_etl.local import engine
-from qualtrics_etl.local.json_log import JsonLines
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
 from qualtrics_etl.local.summary import (
@@ -179,7 +179,8 @@ def _log_into(path: Path) -> Iterator[None]:
     """Write what the steps log into a file, a JSON object a line, as Lambda does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     logger = logging.getLogger("qualtrics_etl")
-    handler = JsonLines(path)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(JsonFormatter())
     before, logger.level, logger.propagate = (logger.level, logger.propagate), logging.INFO, False
     logger.addHandler(handler)
     try:

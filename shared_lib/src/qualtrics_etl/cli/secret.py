@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from qualtrics_etl.cli.access import open_stage
+from qualtrics_etl.deployment.secret_names import secret_names
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.settings import StageConfig, read_config
-from qualtrics_etl.workflow import read_workflow
 
 
 def secret(
@@ -18,45 +19,42 @@ def secret(
         str, typer.Argument(help="Name of the secret, for example qualtrics_api_token.", show_default=False)
     ],
     *,
-    stage: Annotated[str, typer.Option(help="dev, staging or prod.", show_default=False)],
+    stage: Annotated[str, typer.Option(help="dev, staging, prod or local.", show_default=False)],
 ) -> None:
     """Set a secret of a stage: an encrypted parameter of the AWS Systems Manager, which the functions read.
 
-    The value is asked for without showing it, or read from standard input, as a key's file is. Functions take it up
-    within five minutes. The region is that of config/<stage>.yml; AWS credentials come from the environment, as for the
-    AWS command line.
+    The parameter must be there: `qetl bootstrap` makes it. The value, at most 4096 bytes, is asked for without showing
+    it, or read from standard input, as a key's file is. Functions take it up within five minutes. The region is that of
+    config/<stage>.yml; AWS credentials come from the environment, as for the AWS command line, and those of another
+    account than config/<stage>.yml names are refused. Stage local is the place on this machine, while it runs.
 
     \b
     For example:
       qetl secret qualtrics_api_token --stage dev
       qetl secret sftp_private_key --stage prod < key.pem
     """  # noqa: D301 - the command line reads \b as "keep these lines as they are"
+    from qualtrics_etl.aws.parameters import secret_versions
     from qualtrics_etl.aws.secrets import set_secret
 
     root = Path.cwd()
-    workflow, config = read_workflow(root), read_config(root, stage)
-    _check_name(name, config)
+    _check_name(name, read_config(root, stage))
+    access = open_stage(root, stage).access  # before the value is asked for: nobody types a secret in vain
+    if not secret_versions(access.aws, access.parameters, [name])[name]:
+        raise ConfigurationError(
+            f"There is no parameter {access.parameters}/{name} yet; nothing was changed.",
+            remedy=f"Run `make bootstrap STAGE={stage}`, which makes it, with rights to make roles; then set it.",
+        )
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().strip("\n")
     if not value:
         raise ConfigurationError("The value is empty; nothing was changed.", remedy="Type it, or give it by `< file`.")
-    parameter = set_secret(f"/{workflow.name}/{stage}", name, value, region=config.aws_region)
+    parameter = set_secret(access.parameters, name, value, region=access.aws.region, client=access.aws.client("ssm"))
     typer.echo(f"{parameter} is set.")
 
 
 def _check_name(name: str, config: StageConfig) -> None:
-    known = list(_names(config))
-    if config.stage == "local":
-        raise ConfigurationError("Local runs need no secrets.", remedy="Give --stage dev, staging or prod.")
+    known = secret_names(config)
     if name not in known:
         raise ConfigurationError(
             f"Nothing reads a secret {name!r} in stage {config.stage}; nothing was changed.",
             remedy=f"Its settings ask for: {', '.join(known)}.",
         )
-
-
-def _names(config: StageConfig) -> list[str]:
-    """Return the secrets that the stage's settings make the steps ask for."""
-    token = ["qualtrics_api_token"]
-    qualtrics = token if config.qualtrics.auth == "api_token" else ["qualtrics_client_id", "qualtrics_client_secret"]
-    sftp = [] if config.sftp is None else [f"sftp_{config.sftp.auth}"]
-    return [*qualtrics, *sftp]

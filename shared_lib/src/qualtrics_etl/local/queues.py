@@ -404,11 +404,18 @@ class LocalQueues(Queues):
         services: What each service's queue is like.
         seed: Deliver in a random order that this seed repeats; None delivers in the order of sending, which a standard
             queue does not promise.
+        shuffle: With False, a seed repeats the ids only, and the order is that of sending.
         duplicates: Deliver every message of a standard queue twice.
     """
 
     def __init__(
-        self, services: Mapping[str, QueueSettings], clock: Clock, *, seed: int | None = None, duplicates: bool = False
+        self,
+        services: Mapping[str, QueueSettings],
+        clock: Clock,
+        *,
+        seed: int | None = None,
+        shuffle: bool = True,
+        duplicates: bool = False,
     ) -> None:
         numbers = random.Random(seed)  # noqa: S311 - ids and order, no secrets
         self._dead_letters = {
@@ -422,7 +429,7 @@ class LocalQueues(Queues):
                 visibility_seconds=settings.visibility_seconds,
                 max_receive_count=settings.max_receive_count,
                 dead_letters=self._dead_letters[service],
-                shuffle=seed is not None,
+                shuffle=shuffle and seed is not None,
                 duplicates=duplicates,
                 numbers=numbers,
             )

@@ -89,7 +89,7 @@ class LocalRun:
         self.queues = LocalQueues(queue_settings(repository.workflow), self._clock, duplicates=duplicates)
         self.queues.restore(saved.get("queues", {}))
         self.simulator = Simulator(
-            _seed(repository, self._config),
+            seed_of(repository.workflow, self._config),
             rate_limits=rate_limits,
             job_progress=job_progress or JobProgress(seconds=SECONDS_OF_A_JOB),
         )
@@ -111,7 +111,7 @@ class LocalRun:
                 self._sftp_root, user="client", password=LOCAL_PASSWORD, host_key_path=self._state / "sftp_host_key"
             )
         )
-        self._wire(_local_config(self._config, base_url, sftp))
+        self._wire(local_config(self._config, base_url, sftp))
         self.base_url = base_url
         self.engine = Engine(
             self._repository.workflow,
@@ -142,22 +142,11 @@ class LocalRun:
         Raises:
             ConfigurationError: No service of the workflow would take it.
         """
-        for service, settings in self._fetchers():
-            if fnmatchcase(file.name, settings.pattern):
-                target = self._sftp_root / settings.folder.strip("/") / file.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, target)
-                if settings.marker_suffix:
-                    target.with_name(target.name + settings.marker_suffix).touch()
-                self.engine.tick(self.now())
-                self._clock.skip(1)  # two ticks of the same second would be one
-                self._save()
-                return f"{service}:{settings.folder.rstrip('/')}/{file.name}"
-        patterns = ", ".join(f"{settings.pattern} ({service})" for service, settings in self._fetchers())
-        raise ConfigurationError(
-            f"No service would take {file.name}: the patterns are {patterns or 'none'}.",
-            remedy="Rename the file, or change `pattern` in workflow.yml.",
-        )
+        taken_as = place_file(self._repository, self._config, file, self._sftp_root)
+        self.engine.tick(self.now())
+        self._clock.skip(1)  # two ticks of the same second would be one
+        self._save()
+        return taken_as
 
     @property
     def _sftp_root(self) -> Path:
@@ -240,13 +229,42 @@ class LocalRun:
                 )
             )
 
-    def _fetchers(self) -> Iterator[tuple[str, FetchSftpFileSettings]]:
-        for service, handler in self._repository.handlers.items():
-            if issubclass(handler.step, FetchSftpFile):
-                given = self._repository.workflow.services[service].settings
-                settings = step_settings(handler.step.Settings, service, given, self._config)
-                assert isinstance(settings, FetchSftpFileSettings)
-                yield service, settings
+
+def place_file(repository: Repository, config: StageConfig, file: Path, server: Path) -> str:
+    """Put a file where the client would, with its marker where there is one; return who takes it, and from where.
+
+    Args:
+        repository: Whose fetching services are asked.
+        config: The stage's.
+        file: What is put there.
+        server: The folder that the client's SFTP server shows as `/`.
+
+    Raises:
+        ConfigurationError: No service of the workflow would take it.
+    """
+    fetchers = dict(_fetchers(repository, config))
+    for service, settings in fetchers.items():
+        if fnmatchcase(file.name, settings.pattern):
+            target = server / settings.folder.strip("/") / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+            if settings.marker_suffix:
+                target.with_name(target.name + settings.marker_suffix).touch()
+            return f"{service}:{settings.folder.rstrip('/')}/{file.name}"
+    patterns = ", ".join(f"{settings.pattern} ({service})" for service, settings in fetchers.items())
+    raise ConfigurationError(
+        f"No service would take {file.name}: the patterns are {patterns or 'none'}.",
+        remedy="Rename the file, or change `pattern` in workflow.yml.",
+    )
+
+
+def _fetchers(repository: Repository, config: StageConfig) -> Iterator[tuple[str, FetchSftpFileSettings]]:
+    for service, handler in repository.handlers.items():
+        if issubclass(handler.step, FetchSftpFile):
+            given = repository.workflow.services[service].settings
+            settings = step_settings(handler.step.Settings, service, given, config)
+            assert isinstance(settings, FetchSftpFileSettings)
+            yield service, settings
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -269,11 +287,15 @@ def queue_settings(workflow: Workflow) -> dict[str, QueueSettings]:
     }
 
 
-def _seed(repository: Repository, config: StageConfig) -> Seed:
-    """Return a Qualtrics that knows the ids which config/local.yml names, and no others."""
+def seed_of(workflow: Workflow, config: StageConfig) -> Seed:
+    """Return a Qualtrics that knows the ids which config/local.yml names, and no others.
+
+    Raises:
+        ConfigurationError: An id has not the form that Qualtrics gives its ids.
+    """
     survey_ids: list[str] = []
     messages: list[tuple[str, str, str]] = []
-    for name, service in repository.workflow.services.items():
+    for name, service in workflow.services.items():
         told = {**service.settings, **config.services.get(name, {})}
         if "survey_id" in told:
             survey_ids.append(told["survey_id"])
@@ -291,7 +313,8 @@ def _seed(repository: Repository, config: StageConfig) -> Seed:
         raise ConfigurationError(f"config/local.yml: {exc}", remedy="Correct the id there.") from exc
 
 
-def _local_config(config: StageConfig, base_url: str, sftp: LocalSftpServer) -> StageConfig:
+def local_config(config: StageConfig, base_url: str, sftp: LocalSftpServer) -> StageConfig:
+    """Return a stage's settings with the addresses of servers on this machine."""
     qualtrics = QualtricsSettings(
         datacenter=config.qualtrics.datacenter, directory_id=config.qualtrics.directory_id, base_url=base_url
     )

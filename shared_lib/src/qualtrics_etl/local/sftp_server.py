@@ -6,6 +6,7 @@ Importing this module costs little: the SSH library is loaded when a server is e
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import posixpath
 import stat
 from collections.abc import AsyncIterator
@@ -56,7 +57,7 @@ class SftpFaults:
 
 
 class LocalSftpServer:
-    """An SFTP server for one user, from `with` to the end of the block, on a free port of 127.0.0.1.
+    """An SFTP server for one user, from `with` to the end of the block, on 127.0.0.1.
 
     Attributes:
         host: Where it listens.
@@ -71,6 +72,7 @@ class LocalSftpServer:
 
     Args:
         root: The folder that the user sees as `/`.
+        port: Where it is to listen; 0 takes a free port. One that is in use is an OSError on entering.
         user: The only user.
         password: Lets the user in.
         authorized_key: Public key that lets the user in, in OpenSSH form.
@@ -82,6 +84,7 @@ class LocalSftpServer:
         self,
         root: Path,
         *,
+        port: int = 0,
         user: str = "etl",
         password: str = "",
         authorized_key: str = "",
@@ -94,7 +97,7 @@ class LocalSftpServer:
         self.password = password
         self.faults = faults or SftpFaults()
         self.host = LOOPBACK
-        self.port = 0
+        self.port = port
         self.host_key = ""
         self.private_key_for_client = ""
         self.bytes_served = 0
@@ -109,7 +112,11 @@ class LocalSftpServer:
     def __enter__(self) -> Self:
         self._thread = LoopThread("sftp-server")
         self._thread.start()
-        self._thread.call(self._listen())
+        try:
+            self._thread.call(self._listen())
+        except BaseException:
+            self._thread.stop()
+            raise
         return self
 
     def __exit__(
@@ -126,6 +133,10 @@ class LocalSftpServer:
             bool(public_key) and public_key.split()[:2] == self._authorized_key.split()[:2]
         )
 
+    def files_class(self) -> type[asyncssh.SFTPServer]:
+        """Return the class that answers requests; a test's server puts more around it."""
+        return _files_class(self)
+
     def grow(self) -> None:
         """Let the growing file grow, if there is one."""
         if self.faults.growing_file:
@@ -141,10 +152,10 @@ class LocalSftpServer:
             client_key = asyncssh.generate_private_key("ssh-ed25519")
             self.private_key_for_client = client_key.export_private_key().decode()
             self._authorized_key = client_key.export_public_key().decode()
-        gate, files = _gate_class(self), _files_class(self)
+        gate, files = _gate_class(self), self.files_class()
         self._listener = await asyncssh.listen(
             LOOPBACK,
-            0,
+            self.port,
             config=None,
             server_host_keys=[key],
             server_factory=gate,
@@ -175,6 +186,18 @@ class LocalSftpServer:
             path.touch(mode=0o600)
             path.write_bytes(key.export_private_key())
         return key
+
+
+def known_host_key(sentence: str) -> str:
+    """Return the text of a private key that everybody can derive from a sentence: its public half is always the same.
+
+    It proves nothing to anybody. It is for a server that only this machine reaches, whose key stands in a file.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(sentence.encode()).digest())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 
 
 def _gate_class(server: LocalSftpServer) -> type[asyncssh.SSHServer]:

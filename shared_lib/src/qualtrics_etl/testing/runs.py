@@ -95,7 +95,7 @@ def run_workflow(root: Path, file: str, disturbance: Disturbance) -> Outcome:
     Args:
         file: Path of the client's file, below `root`.
     """
-    repository = _with_batches_of(disturbance.rows_per_batch, open_repository(root))
+    repository = with_batches_of(disturbance.rows_per_batch, open_repository(root))
     with tempfile.TemporaryDirectory() as folder:
         place = LocalRun(
             repository,
@@ -112,7 +112,7 @@ def run_workflow(root: Path, file: str, disturbance: Disturbance) -> Outcome:
             return _outcome(repository, place)
 
 
-def _with_batches_of(rows: int, repository: Repository) -> Repository:
+def with_batches_of(rows: int, repository: Repository) -> Repository:
     """Return the repository, its files cut into batches of so many rows."""
     services = dict(repository.workflow.services)
     for name, service in services.items():
@@ -131,8 +131,8 @@ def _outcome(repository: Repository, place: LocalRun) -> Outcome:
     runs = summarize_runs(repository.workflow, place.objects)
     counts = place.simulator.state.calls.items()
     return Outcome(
-        lists=_lists(place.simulator),
-        mails=_mails(place.simulator),
+        lists=lists_of(place.simulator),
+        mails=mails_of(place.simulator),
         rows=runs[-1].rows if runs else {},
         done=done_by_service(repository.workflow, place.objects),
         dead_letters=tuple(dead_letters(repository.workflow, place.queues)),
@@ -140,7 +140,8 @@ def _outcome(repository: Repository, place: LocalRun) -> Outcome:
     )
 
 
-def _lists(simulator: Simulator) -> tuple[tuple[str, ...], ...]:
+def lists_of(simulator: Simulator) -> tuple[tuple[str, ...], ...]:
+    """Return of each mailing list who is in it: every field that Qualtrics keeps, sorted."""
     state = simulator.state
     return tuple(
         tuple(sorted(_person(state.directories[each.directory_id], contact) for contact in each.members))
@@ -159,7 +160,8 @@ def _person(directory: Any, contact_id: str) -> str:
     return repr(sorted(fields.items()))
 
 
-def _mails(simulator: Simulator) -> Mapping[tuple[str, str], int]:
+def mails_of(simulator: Simulator) -> Mapping[tuple[str, str], int]:
+    """Let everything go out, and return how often each person would have been mailed, by kind of mail."""
     simulator.advance(LONG_SECONDS)
     mails: Counter[tuple[str, str]] = Counter()
     sent: Any = simulator.mailings()["sent"]

@@ -10,7 +10,7 @@ variable "name" {
 }
 
 variable "lifecycle_rules" {
-  description = "How long objects live, in days, by prefix; without expire_after_days they stay. Old versions are what overwriting or deleting leaves."
+  description = "How long objects live, in days, by prefix (empty: all of them); without expire_after_days they stay. Old versions are what overwriting or deleting leaves."
   type = map(object({
     prefix                         = string
     expire_after_days              = optional(number)
@@ -19,7 +19,7 @@ variable "lifecycle_rules" {
   nullable = false
 
   validation {
-    condition     = alltrue([for rule in var.lifecycle_rules : endswith(rule.prefix, "/")])
+    condition     = alltrue([for rule in var.lifecycle_rules : rule.prefix == "" || endswith(rule.prefix, "/")])
     error_message = "A prefix ends with a slash: without it, a rule would reach folders that only begin alike."
   }
 

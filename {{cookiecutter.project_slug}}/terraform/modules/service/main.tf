@@ -75,6 +75,10 @@ resource "aws_sqs_queue_policy" "tls_only" {
 resource "aws_iam_role" "this" {
   name        = var.name
   description = "What the function of ${var.service} may do."
+
+  # Whatever the policy below says, it stays within this: what makes roles may make none that is stronger.
+  permissions_boundary = var.permissions_boundary_arn
+
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -88,6 +92,12 @@ resource "aws_iam_role" "this" {
 }
 
 locals {
+  # Where the secrets' key is: a secret's ARN is arn:<partition>:ssm:<region>:<account>:parameter/...
+  key_arns = distinct([
+    for parts in [for arn in var.secret_arns : split(":", arn)] : "arn:${parts[1]}:kms:${parts[3]}:${parts[4]}:key/*"
+  ])
+  ssm_names = distinct([for arn in var.secret_arns : "ssm.${split(":", arn)[3]}.amazonaws.com"])
+
   statements = [
     {
       Sid    = "OwnQueue"
@@ -140,7 +150,21 @@ locals {
       Resource = var.secret_arns
     },
     {
-      # The one wildcard: streams of its own log group, whose names Lambda makes up.
+      # SSM encrypts them with the account's key for it, whose id is AWS's own. The conditions say what may be decrypted
+      # with it: these secrets, and only by SSM.
+      Sid      = "DecryptSecrets"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt"]
+      Resource = local.key_arns
+      Condition = {
+        StringEquals = {
+          "kms:EncryptionContext:PARAMETER_ARN" = var.secret_arns
+          "kms:ViaService"                      = local.ssm_names
+        }
+      }
+    },
+    {
+      # Streams of its own log group, whose names Lambda makes up.
       Sid      = "WriteLogs"
       Effect   = "Allow"
       Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -167,9 +191,41 @@ resource "aws_cloudwatch_log_group" "this" {
   tags = local.tags
 }
 
+# A setting that Qualtrics refuses, such as a token, is looked at again for an hour before it makes a dead letter: the
+# log says so at once.
+resource "aws_cloudwatch_log_metric_filter" "setting_wrong" {
+  name           = "${var.name}-setting-wrong"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "{ $.message = \"setting_wrong\" }"
+
+  metric_transformation {
+    namespace = "qualtrics-etl"
+    name      = "${var.name}-setting-wrong"
+    value     = "1"
+  }
+}
+
 # Alarms: docs/runbook.md has a heading of the same words for each
 
 locals {
+  # A run that is missing is told from one that is late after twice the time. CloudWatch counts in periods of a day at
+  # most, seven of them in all; what is rarer can't be waited for.
+  patience_seconds = try(2 * var.every_seconds, 0)
+  no_run = {
+    for service in [var.service] : "no-run" => {
+      heading    = "Schedule does not run"
+      namespace  = "AWS/Lambda"
+      metric     = "Invocations"
+      dimensions = { FunctionName = var.name }
+      statistic  = "Sum"
+      period     = min(86400, max(300, local.patience_seconds))
+      periods    = ceil(local.patience_seconds / 86400)
+      threshold  = 1
+      missing    = "breaching"
+      comparison = "LessThanThreshold"
+    } if local.patience_seconds > 0 && local.patience_seconds <= 7 * 86400
+  }
+
   alarms = {
     dead-letters = {
       heading    = "Dead-letter queue is not empty"
@@ -207,11 +263,20 @@ locals {
       period     = 300
       threshold  = 0
     }
+    setting-wrong = {
+      heading    = "Token or setting is refused"
+      namespace  = aws_cloudwatch_log_metric_filter.setting_wrong.metric_transformation[0].namespace
+      metric     = aws_cloudwatch_log_metric_filter.setting_wrong.metric_transformation[0].name
+      dimensions = {}
+      statistic  = "Sum"
+      period     = 300
+      threshold  = 0
+    }
   }
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = local.alarms
+  for_each = merge(local.alarms, local.no_run)
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = "${each.value.heading}: ${var.service}. What it means and what to do stands in docs/runbook.md."
@@ -220,10 +285,10 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   dimensions          = each.value.dimensions
   statistic           = each.value.statistic
   period              = each.value.period
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
+  evaluation_periods  = try(each.value.periods, 1)
+  comparison_operator = try(each.value.comparison, "GreaterThanThreshold")
   threshold           = each.value.threshold
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = try(each.value.missing, "notBreaching")
   alarm_actions       = [var.alarm_topic_arn]
   ok_actions          = [var.alarm_topic_arn]
 

@@ -18,6 +18,11 @@ output "role_arn" {
   value       = aws_iam_role.this.arn
 }
 
+output "permissions_boundary_arn" {
+  description = "ARN of the policy that the role can never go beyond."
+  value       = aws_iam_role.this.permissions_boundary
+}
+
 output "names" {
   description = "Names of the queue, the dead-letter queue and the function, as metrics know them."
   value = {

@@ -1,0 +1,136 @@
+"""`qetl redrive`: dead letters go back to work, when their cause is gone."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from qualtrics_etl.aws.redrive import Cause, DeadLetters, Outcome, by_cause
+from qualtrics_etl.cli.access import open_stage, stop_between
+
+EXIT_WAITING = 1
+EXIT_INTERRUPTED = 130
+SHOWN_CAUSES = 20
+SHOWN_RUNS = 10
+SHOWN_BATCHES = 5
+
+
+def redrive(
+    service: Annotated[str, typer.Argument(help="The service whose dead letters are meant.", show_default=False)],
+    *,
+    stage: Annotated[str, typer.Option(help="dev, staging, prod or local.", show_default=False)],
+    limit: Annotated[int | None, typer.Option(min=1, help="Send so many at most.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the letters, by cause.")] = False,
+    outcome_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--outcome-unknown",
+            help="Also send letters with OutcomeUnknownError: only after a look into Qualtrics, since it may do the"
+            " work twice.",
+        ),
+    ] = False,
+) -> None:
+    """Send dead letters to their service's queue again, when their cause is gone.
+
+    Shows them by cause first. Then each letter is sent to the service's own queue, and deleted from the dead-letter
+    queue when it is there: Ctrl-C, or whatever breaks, loses none. What was done already is not done again. A letter
+    that comes back meanwhile, or a second one for the same work, is left for the next time.
+
+    Letters whose error is OutcomeUnknownError are left, too: nobody knows whether Qualtrics acted on the call.
+    Repeating it could make contacts twice, who then get every mail twice. Look into the mailing list of the run, as
+    the remedy says; when the work is missing there, send them by --outcome-unknown.
+
+    Exit code: 0 when all were sent, 1 when letters were left, 130 when it was stopped.
+
+    \b
+    For example:
+      qetl redrive import_contacts --stage prod --dry-run
+      qetl redrive import_contacts --stage prod --limit 1
+      qetl redrive import_contacts --stage prod
+    """  # noqa: D301 - the command line reads \b as "keep these lines as they are"
+    opened = open_stage(Path.cwd(), stage)
+    letters = DeadLetters(opened.access, opened.check_service(service))
+    with stop_between() as stopped:
+        causes = by_cause(letters.look(stopped))
+        total = max(letters.count(), sum(len(cause.letters) for cause in causes))
+        _show(letters, causes, total, shown=len(causes) if dry_run else SHOWN_CAUSES)
+        if stopped():
+            typer.echo("Stopped. Nothing was sent.")
+            raise typer.Exit(EXIT_INTERRUPTED)
+        if dry_run or not causes:
+            return
+        with _bar() as bar:
+            task = bar.add_task("sent", total=min(total, limit or total))
+            outcome = letters.send_back(
+                limit=limit, outcome_unknown=outcome_unknown, stopped=stopped, on_sent=lambda: bar.advance(task)
+            )
+        _report(outcome, service, stage)
+        if stopped():
+            typer.echo("Stopped. What was not sent is in the dead-letter queue as before.")
+            raise typer.Exit(EXIT_INTERRUPTED)
+    raise typer.Exit(EXIT_WAITING if outcome.unknown or outcome.came_back else 0)
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+
+
+def _show(letters: DeadLetters, causes: list[Cause], total: int, *, shown: int) -> None:
+    if not causes:
+        hidden = " at the moment; somebody else may hold them: try again in five minutes" if total else ""
+        typer.echo(f"{letters.name}: no letters{hidden}.")
+        return
+    looked_at = sum(len(cause.letters) for cause in causes)
+    some = f", of which the first {looked_at} were looked at" if looked_at < total else ""
+    typer.echo(f"{letters.name}: {total} letter{'' if total == 1 else 's'}{some}")
+    for cause in causes[:shown]:
+        _show_cause(cause)
+    if len(causes) > shown:
+        typer.echo(f"\n  and {len(causes) - shown} more causes; --dry-run shows all.")
+    typer.echo()
+
+
+def _show_cause(cause: Cause) -> None:
+    first = cause.first
+    error = first.error or "no error named: the function came to no end, its log says why"
+    typer.echo(f"\n  {len(cause.letters)} x {error}, the oldest {_age(datetime.now(UTC) - cause.since)} old")
+    for name, text in (("cause", first.cause), ("remedy", first.remedy)):
+        if text:
+            typer.echo(f"    {name + ':':<7} {text}")
+    for run, batches in list(cause.runs.items())[:SHOWN_RUNS]:
+        more = f" and {len(batches) - SHOWN_BATCHES} more" if len(batches) > SHOWN_BATCHES else ""
+        name = f"run {run}, batch {', '.join(batches[:SHOWN_BATCHES])}" if run else "no message of ours"
+        typer.echo(f"    {name}{more}")
+    if len(cause.runs) > SHOWN_RUNS:
+        typer.echo(f"    and {len(cause.runs) - SHOWN_RUNS} more runs")
+
+
+def _report(outcome: Outcome, service: str, stage: str) -> None:
+    typer.echo(f"{outcome.sent} sent to {service}.")
+    if outcome.unknown:
+        typer.echo(
+            f"{outcome.unknown} left: nobody knows what Qualtrics did (OutcomeUnknownError). Look there first, then"
+            " send them with --outcome-unknown."
+        )
+    if outcome.came_back:
+        typer.echo(
+            f"{outcome.came_back} left: they came back meanwhile, or are copies of what was sent. Look:"
+            f" qetl redrive {service} --stage {stage} --dry-run"
+        )
+
+
+def _age(age: timedelta) -> str:
+    """Return an age in its largest whole unit."""
+    seconds = max(0, int(age.total_seconds()))
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"

@@ -1,0 +1,282 @@
+"""The commands of an engineer on call, in a repository: `redrive`, `logs`, `tick`, `stages`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+import moto
+import pytest
+import yaml
+from click.testing import Result
+from typer.testing import CliRunner
+
+from qualtrics_etl.cli.main import app
+from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.messages import MESSAGE_LIFETIME, Message
+
+MOTOS_ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+COMMANDS = [
+    ("redrive", "import_contacts", "--stage", "dev"),
+    ("logs", "--stage", "dev"),
+    ("tick", "--stage", "dev"),
+    ("secret", "qualtrics_api_token", "--stage", "dev"),
+]
+
+
+def write_stage(root: Path, stage: str, **changes: object) -> None:
+    """Write config/<stage>.yml: the local one, for another account."""
+    config = yaml.safe_load((root / "config" / "local.yml").read_text(encoding="utf-8"))
+    config |= {"stage": stage, "aws_account_id": MOTOS_ACCOUNT, **changes}
+    (root / "config" / f"{stage}.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+
+@pytest.fixture
+def repository(make_repository: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a stage dev, in which the commands run, and credentials as somebody has them."""
+    root = make_repository()
+    write_stage(root, "dev")
+    monkeypatch.chdir(root)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
+    return root
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    """An AWS in this process."""
+    with moto.mock_aws():
+        yield
+
+
+@pytest.fixture
+def dead_letters(repository: Path, aws: None) -> str:
+    """A deployed import_contacts with three dead letters; returns the URL of its own queue."""
+    sqs, ssm = boto3.client("sqs", region_name=REGION), boto3.client("ssm", region_name=REGION)
+    own, dead = (sqs.create_queue(QueueName=f"acme-etl-dev-import-contacts{end}")["QueueUrl"] for end in ("", "-dlq"))
+    prefix = "/acme-etl/dev/import_contacts"
+    ssm.put_parameter(Name=f"{prefix}/queue_urls", Value=json.dumps({"import_contacts": own}), Type="String")
+    ssm.put_parameter(Name=f"{prefix}/dead_letter_queue_url", Value=dead, Type="String")
+    for batch, error in (("1", "PermanentError"), ("2", "PermanentError"), ("3", "OutcomeUnknownError")):
+        message = Message(
+            "acme-etl", "acme-etl-0123456789ab", "import_contacts", batch, datetime.now(UTC) + MESSAGE_LIFETIME
+        )
+        texts = {"cause": f"It was {error}.", "error": error, "remedy": "Mend it."}
+        attributes = {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()}
+        sqs.send_message(QueueUrl=dead, MessageBody=message.encode(), MessageAttributes=attributes)
+    return own
+
+
+@pytest.fixture
+def unset(aws: None) -> str:
+    """The parameter of stage dev's token, as the bootstrap makes it; returns its name."""
+    name = "/acme-etl/dev/qualtrics_api_token"
+    boto3.client("ssm", region_name=REGION).put_parameter(Name=name, Value="unset", Type="SecureString")
+    return name
+
+
+def qetl(*arguments: str) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(app, list(arguments))
+
+
+def count(url: str) -> str:
+    """Count the messages of a queue."""
+    sqs = boto3.client("sqs", region_name=REGION)
+    names = ["ApproximateNumberOfMessages"]
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]]
+
+
+def test_dry_run_shows_letters_by_cause_and_sends_none(dead_letters: str) -> None:
+    """Run, batch, error, cause, remedy and age are shown, and every letter stays where it is."""
+    result = qetl("redrive", "import_contacts", "--stage", "dev", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("acme-etl-dev-import-contacts-dlq: 3 letters\n\n  2 x PermanentError, the oldest ")
+    assert (
+        "    cause:  It was PermanentError.\n    remedy: Mend it.\n    run acme-etl-0123456789ab, batch 1, 2\n"
+    ) in result.stdout
+    assert (count(dead_letters), count(f"{dead_letters}-dlq")) == ("0", "3")
+
+
+def test_redrive_sends_what_may_be_sent(dead_letters: str) -> None:
+    """What may be sent is sent; what is left is told, and the exit code says that something is left."""
+    result = qetl("redrive", "import_contacts", "--stage", "dev")
+    assert (result.exit_code, count(dead_letters), count(f"{dead_letters}-dlq")) == (1, "2", "1")
+    assert "2 sent to import_contacts.\n1 left: nobody knows what Qualtrics did" in result.stdout
+    result = qetl("redrive", "import_contacts", "--stage", "dev", "--outcome-unknown")
+    assert (result.exit_code, count(dead_letters), count(f"{dead_letters}-dlq")) == (0, "3", "0")
+    assert (
+        qetl("redrive", "import_contacts", "--stage", "dev").stdout == "acme-etl-dev-import-contacts-dlq: no letters.\n"
+    )
+
+
+def test_logs_are_shown_a_line_an_event(repository: Path, aws: None) -> None:
+    """Lines of all services, and a note of those that have no log yet."""
+    client = boto3.client("logs", region_name=REGION)
+    where = {"logGroupName": "/aws/lambda/acme-etl-dev-parse-file", "logStreamName": "one"}
+    client.create_log_group(logGroupName=where["logGroupName"])
+    client.create_log_stream(**where)
+    line = json.dumps({"level": "INFO", "message": "step_done", "run": "acme-etl-0123456789ab", "batch": "all"})
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    client.put_log_events(**where, logEvents=[{"timestamp": now - 60_000, "message": line}])
+    result = qetl("logs", "--stage", "dev")
+    assert result.exit_code == 0
+    assert result.stdout.endswith(" parse_file INFO step_done run=acme-etl-0123456789ab batch=all\n")
+    assert "note: import_contacts has no log group: it is not deployed yet." in result.stderr
+    nothing = qetl("logs", "parse_file", "--stage", "dev", "--since", "30s")
+    assert (nothing.stdout, nothing.stderr[:24]) == ("", "Nothing was logged since")
+
+
+@pytest.mark.parametrize("command", COMMANDS[:3], ids=lambda command: command[0])
+def test_stage_that_was_not_deployed_names_the_command(repository: Path, aws: None, command: tuple[str, ...]) -> None:
+    """Before the first deploy each command says which one is missing."""
+    result = qetl(*command)
+    assert isinstance(result.exception, ConfigurationError)
+    assert str(result.exception).endswith("Deploy it: `make deploy STAGE=dev`.")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_credentials_of_another_account_are_refused(repository: Path, aws: None, command: tuple[str, ...]) -> None:
+    """Nothing is read, sent or asked for with credentials of an account that config does not name."""
+    write_stage(repository, "dev", aws_account_id="111122223333")
+    result = qetl(*command)
+    assert isinstance(result.exception, ConfigurationError)
+    assert "111122223333" in str(result.exception)
+    assert MOTOS_ACCOUNT in str(result.exception)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_address_of_an_emulator_is_refused_for_aws(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """A left-over AWS_ENDPOINT_URL would lead a stage's command to somewhere else."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    result = qetl(*command)
+    assert str(result.exception) == (
+        "AWS_ENDPOINT_URL is set, so stage dev would not go to AWS. Run `unset AWS_ENDPOINT_URL`, or take STAGE=local."
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_stage_on_this_machine_has_to_run(repository: Path, command: tuple[str, ...]) -> None:
+    """Without the emulator the commands for stage local name the command that starts it."""
+    name = "sftp_private_key" if command[0] == "secret" else command[1]
+    arguments = [command[0], *([name] if not name.startswith("-") else []), "--stage", "local"]
+    assert "make deploy STAGE=local" in str(qetl(*arguments).exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("tick", "parse_file", "--stage", "dev"),
+            (
+                "parse_file has no schedule: it works on what comes into its queue. Services with a schedule:"
+                " fetch_sftp_file."
+            ),
+        ),
+        (("redrive", "parse", "--stage", "dev"), "'parse' is no service of workflow.yml. Services: fetch_sftp_file,"),
+        (("logs", "--stage", "dev", "--since", "soon"), "'soon' is no length of time. Write 90s, 15m, 2h or 7d."),
+        (("logs", "--stage", "dev", "--run", 'x" y'), "'x\" y' is not the id of a run."),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(repository: Path, aws: None, arguments: tuple[str, ...], message: str) -> None:
+    """A misspelt name or time says what there is."""
+    result = qetl(*arguments)
+    assert isinstance(result.exception, ConfigurationError)
+    assert str(result.exception).startswith(message)
+
+
+def test_secret_is_set_in_the_right_account(repository: Path, unset: str) -> None:
+    """The value reaches the stage's parameter, encrypted."""
+    result = CliRunner().invoke(app, ["secret", "qualtrics_api_token", "--stage", "dev"], input="canary\n")
+    assert (result.exit_code, result.stdout) == (0, "/acme-etl/dev/qualtrics_api_token is set.\n")
+    found = boto3.client("ssm", region_name=REGION).get_parameter(
+        Name="/acme-etl/dev/qualtrics_api_token", WithDecryption=True
+    )["Parameter"]
+    assert (found["Type"], found["Value"]) == ("SecureString", "canary")
+
+
+def test_empty_secret_is_refused(repository: Path, unset: str) -> None:
+    """An empty value would wipe out the one that works."""
+    result = CliRunner().invoke(app, ["secret", "qualtrics_api_token", "--stage", "dev"], input="\n")
+    assert str(result.exception) == "The value is empty; nothing was changed. Type it, or give it by `< file`."
+
+
+def test_stages_show_what_is_missing(repository: Path) -> None:
+    """Each stage with account and region, and the names of what is empty."""
+    write_stage(repository, "prod", aws_account_id=None)
+    result = qetl("stages")
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert rows == [
+        ["stage", "account", "region"],
+        ["local", "000000000000", "eu-west-1", "filled", "in"],
+        ["dev", "123456789012", "eu-west-1", "filled", "in"],
+        ["prod", "-", "eu-west-1", "still", "to", "be", "filled", "in:", "aws_account_id"],
+    ]
+
+
+def test_stages_tell_github_what_its_jobs_ask_for(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line a stage on AWS, and roles and region of those that are filled in, behind what the file has already."""
+    write_stage(repository, "prod", aws_account_id=None)
+    write_stage(repository, "staging", aws_region="us-gov-west-1")
+    expected = (
+        "dev=true\n"
+        "dev_deploy_role=arn:aws:iam::123456789012:role/acme-etl-dev-deploy\n"
+        "dev_plan_role=arn:aws:iam::123456789012:role/acme-etl-dev-plan\n"
+        "dev_region=eu-west-1\n"
+        "staging=true\n"
+        "staging_deploy_role=arn:aws-us-gov:iam::123456789012:role/acme-etl-staging-deploy\n"
+        "staging_plan_role=arn:aws-us-gov:iam::123456789012:role/acme-etl-staging-plan\n"
+        "staging_region=us-gov-west-1\n"
+        "prod=false\n"
+    )
+    assert qetl("stages", "--github").stdout == expected
+    output = tmp_path / "output"
+    output.write_text("before=1\n")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    assert qetl("stages", "--github").stdout.startswith("stage")
+    assert output.read_text() == f"before=1\n{expected}"
+
+
+def test_stage_that_is_filled_in_wrongly_is_an_error(repository: Path) -> None:
+    """A deploy by a pipeline must not begin with a file that can't be used."""
+    write_stage(repository, "dev", aws_account_id="1234")
+    assert "`aws_account_id` is '1234'" in str(qetl("stages", "--github").exception)
+
+
+def secret(value: str) -> Result:
+    """Set the secret of stage dev."""
+    return CliRunner().invoke(app, ["secret", "qualtrics_api_token", "--stage", "dev"], input=value)
+
+
+def test_secret_without_a_place_is_refused(repository: Path, aws: None) -> None:
+    """A parameter made by hand would have no tags and be in no state: the bootstrap makes it, and then it is set."""
+    result = secret("canary")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "`make bootstrap STAGE=dev`" in result.exception.remedy
+    ssm, name = boto3.client("ssm", region_name=REGION), "/acme-etl/dev/qualtrics_api_token"
+    assert ssm.describe_parameters()["Parameters"] == []
+    ssm.put_parameter(Name=name, Value="unset", Type="SecureString")
+    assert secret("canary").stdout == f"{name} is set.\n"
+    assert ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"] == "canary"
+
+
+def test_secret_that_is_too_long_is_refused(repository: Path, unset: str) -> None:
+    """Counted as it is stored, in bytes: what a parameter can't hold is told with the limit, and never shown."""
+    result = secret("ü" * 2049)
+    assert isinstance(result.exception, ConfigurationError)
+    assert result.exception.what.startswith("The value has 4098 bytes, and a parameter of SSM holds 4096")
+    assert "üü" not in str(result.exception)
+    assert secret("ü" * 2048).exit_code == 0

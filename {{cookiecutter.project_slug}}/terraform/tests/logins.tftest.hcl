@@ -1,0 +1,48 @@
+variables {
+  config = {}
+}
+
+run "a_stage_that_says_nothing_has_a_token" {
+  module {
+    source = "./modules/logins"
+  }
+
+  assert {
+    condition     = join(" ", output.qualtrics) == "qualtrics_api_token" && length(output.sftp) == 0
+    error_message = "Secrets are asked for that no login needs."
+  }
+}
+
+run "each_login_has_its_secrets" {
+  variables {
+    config = { qualtrics = { auth = "oauth" }, sftp = {} }
+  }
+
+  module {
+    source = "./modules/logins"
+  }
+
+  assert {
+    condition     = join(" ", concat(output.qualtrics, output.sftp)) == "qualtrics_client_id qualtrics_client_secret sftp_private_key"
+    error_message = "A login lacks a secret, or has another's."
+  }
+
+  assert {
+    condition     = length(setsubtract(concat(output.qualtrics, output.sftp, ["qualtrics_api_token", "sftp_password"]), output.all)) == 0
+    error_message = "A secret is missing from the list of all."
+  }
+}
+
+run "unknown_logins_are_refused" {
+  command = plan
+
+  variables {
+    config = { qualtrics = { auth = "none" } }
+  }
+
+  module {
+    source = "./modules/logins"
+  }
+
+  expect_failures = [var.config]
+}
