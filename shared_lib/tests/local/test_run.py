@@ -129,15 +129,6 @@ def test_stopped_run_is_finished_by_the_next(make_repository: Make, write_contac
     assert (people(place), len(sends(place)), here.rows(place)) == ([5], 2, [Rows(read=5, loaded=5)])
 
 
-def test_killed_run_is_finished_from_the_objects_alone(make_repository: Make, write_contacts: Make) -> None:
-    """Without the saved queues, the client's file is fetched again and everything falls to what is recorded."""
-    here = Place(make_repository())
-    here.run_until(write_contacts(), 6)
-    (here.state / "state.json").unlink()
-    place = here.run(write_contacts())
-    assert (people(place), len(sends(place)), here.rows(place)) == ([5], 2, [Rows(read=5, loaded=5)])
-
-
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 1.0])
 def test_run_killed_at_any_moment_is_finished_by_the_next(
     make_repository: Make, write_contacts: Make, seconds: float
