@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -105,6 +106,10 @@ def deployable(baked: Path, folder: Path, tools: Path, environment: Mapping[str,
         "TERRAFORM": str(TERRAFORM),
     }
     made = Deployable(folder, variables, {**environment, "HOME": str(folder.parent)})
+    # Test processes side by side share the environments: one makes them, the others wait.
+    with (tools / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made.make("setup", "emulator")
     try:
         yield made
     finally:
