@@ -77,7 +77,7 @@ test: setup emulator schema lint sunsets ## Run every check and every test
 
 .PHONY: nightly
 nightly: ## Run every test, and those too that try each combination (about an hour)
-	$(MAKE) test PYTEST_ARGS="-m 'nightly or not nightly' $(PYTEST_ARGS)"
+	HYPOTHESIS_PROFILE=nightly $(MAKE) test PYTEST_ARGS="-m 'nightly or not nightly' $(PYTEST_ARGS)"
 
 # --- the library's wheel, as generated repositories get it ---------------------------------------------------------------
 

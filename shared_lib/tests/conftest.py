@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
+
+# No deadlines: the machines that run this are shared. At night each property is tried on 5,000 examples, which is at
+# least 20,000 for each family of them: envelope, ledger, parsers, settings.
+hypothesis.settings.register_profile("quick", deadline=None)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=5_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 CHAIN = {
     "fetch_sftp_file": "FetchSftpFile",

@@ -52,11 +52,10 @@ class LambdaHandler:
             root = Path(os.environ.get("LAMBDA_TASK_ROOT", "."))
             self.wire(wiring_on_lambda(os.environ, root))
         assert self._running is not None
-        records = event.get("Records")
-        if records:
+        if records := _records_of(event):
             return _work_through(self._running, records, context)
-        if event.get("source") == "aws.events":
-            _tick(self._running, event["time"])
+        if scheduled_for := _scheduled_time_of(event):
+            _tick(self._running, scheduled_for)
             return None
         raise ConfigurationError(
             "The function was called with an event that is neither of a queue nor of a schedule.",
@@ -101,8 +100,34 @@ def _received(record: Mapping[str, Any]) -> Received:
     )
 
 
-def _tick(step: Step, time: str) -> None:
+def _records_of(event: object) -> list[dict[str, Any]]:
+    """Return the messages of a queue that an event holds; none where it is an event of something else."""
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    return records if isinstance(records, list) and all(map(_is_of_a_queue, records)) else []
+
+
+def _is_of_a_queue(record: object) -> bool:
+    """Whether a record is a message of a queue: storage and topics call a function with records too."""
+    if not isinstance(record, Mapping) or record.get("eventSource") != "aws:sqs":
+        return False
+    attributes = record.get("attributes")
+    count = attributes.get("ApproximateReceiveCount") if isinstance(attributes, Mapping) else None
+    texts = ("messageId", "receiptHandle", "body", "eventSourceARN")
+    return isinstance(count, str) and count.isdecimal() and all(isinstance(record.get(name), str) for name in texts)
+
+
+def _scheduled_time_of(event: object) -> datetime | None:
+    """Return the time of a schedule's event; None where it is another event, or its time is none."""
+    if not isinstance(event, Mapping) or event.get("source") != "aws.events":
+        return None
+    try:
+        time = datetime.fromisoformat(event["time"])
+        return time.astimezone(UTC) if time.tzinfo else None
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _tick(step: Step, scheduled_for: datetime) -> None:
     """Begin a look for input. Its run is named after the scheduled time, so that a tick told twice is one tick."""
-    scheduled_for = datetime.fromisoformat(time).astimezone(UTC)
     started = Ticked(scheduled_for.isoformat(timespec="seconds"))
     step.start(tick_run(step.service, scheduled_for), started, scheduled_for + MESSAGE_LIFETIME)

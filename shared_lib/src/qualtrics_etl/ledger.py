@@ -11,7 +11,7 @@ was read.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from qualtrics_etl.errors import LostClaimError, QualtricsEtlError, RetryableError
+from qualtrics_etl.errors import LostClaimError, PermanentError, QualtricsEtlError, RetryableError
 from qualtrics_etl.messages import Fact, decode_fact, encode_fact
 from qualtrics_etl.ports import ObjectStore, StoredObject
 
@@ -151,8 +151,13 @@ class Entry:
 
     @classmethod
     def decode(cls, body: bytes) -> Entry:
-        """Read an object's body back."""
+        """Read an object's body back.
+
+        Raises:
+            ValueError: It is not one: cut off, of other types, or written by another version of the library.
+        """
         raw = orjson.loads(body)
+        _check_types(raw)
         return cls(
             state=State(raw["state"]),
             generation=raw["generation"],
@@ -314,4 +319,87 @@ class Ledger:
 
 
 def _held(found: StoredObject) -> Held:
-    return Held(found.key, Entry.decode(found.body), found.etag, found.last_modified, found.read_at)
+    """Read what was found.
+
+    Raises:
+        PermanentError: It is no entry. Nothing is called for it and nothing is written over it.
+    """
+    try:
+        entry = Entry.decode(found.body)
+    except (ValueError, TypeError, KeyError, AttributeError, PermanentError) as exc:
+        raise PermanentError(
+            f"The ledger object {found.key} can't be read, so whether its work was done is unknown.",
+            remedy="Deploy the version of the library that wrote it, or restore the object's last version; then send"
+            " the message back.",
+        ) from exc
+    return Held(found.key, entry, found.etag, found.last_modified, found.read_at)
+
+
+_TEXT, _COUNT, _NOTHING = (str,), (int,), type(None)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "state": _TEXT,
+    "generation": _COUNT,
+    "attempt": _COUNT,
+    "nonce": _TEXT,
+    "lease_seconds": _COUNT,
+    "failures": _COUNT,
+    "call_possible": (bool,),
+    "quiet_since": (str, _NOTHING),
+    "absent_looks": _COUNT,
+    "request_key": (str, _NOTHING),
+    "request_sha256": (str, _NOTHING),
+    "rejects_key": (str, _NOTHING),
+    "notes": (dict,),
+    "job_id": (str, _NOTHING),
+    "fact": (list, _NOTHING),
+    "skipped": (str, _NOTHING),
+    "outputs": (list,),
+    "cause": (dict, _NOTHING),
+}
+"""What each field of a stored entry may be. A truth value is no count."""
+_TYPES_OF_OUTPUT: Mapping[str, tuple[type, ...]] = {
+    "how": _TEXT,
+    "message": _TEXT,
+    "delay_seconds": _COUNT,
+    "waiting": (list,),
+}
+_TYPES_OF_CAUSE: Mapping[str, tuple[type, ...]] = {
+    "what": _TEXT,
+    "remedy": _TEXT,
+    "request_id": (str, _NOTHING),
+    "error": _TEXT,
+}
+
+
+def _check_types(raw: Any) -> None:
+    """Refuse what no entry of this version looks like.
+
+    A missing time since when it is quiet, or a missing output, must not pass for one that was never written.
+
+    Raises:
+        ValueError: Names the field at fault.
+    """
+    _check_object(raw, _TYPES, "entry")
+    for output in raw["outputs"]:
+        _check_object(output, _TYPES_OF_OUTPUT, "output")
+        _check_all(output["waiting"], str, "waiting")
+    if raw["cause"] is not None:
+        _check_object(raw["cause"], _TYPES_OF_CAUSE, "cause")
+    _check_all(raw["notes"].values(), int, "notes")
+    if any(raw[name] < 0 for name, types in _TYPES.items() if types is _COUNT):
+        raise ValueError("a count is negative")
+    if raw["quiet_since"] is not None and datetime.fromisoformat(raw["quiet_since"]).tzinfo is None:
+        raise ValueError("quiet_since names no time zone")
+
+
+def _check_object(raw: Any, types: Mapping[str, tuple[type, ...]], what: str) -> None:
+    if type(raw) is not dict or raw.keys() != types.keys():
+        raise ValueError(f"the {what} has other fields than this version's")
+    for name, kinds in types.items():
+        if type(raw[name]) not in kinds:
+            raise ValueError(f"{name} is a {type(raw[name]).__name__}")
+
+
+def _check_all(values: Iterable[object], kind: type, what: str) -> None:
+    if any(type(value) is not kind for value in values):
+        raise ValueError(f"{what} holds what is no {kind.__name__}")

@@ -7,6 +7,7 @@ them. Its identity is (run, service, batch); delivered twice, the second falls t
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -259,12 +260,17 @@ class Message:
         """
         try:
             raw = orjson.loads(body)
+            json.loads(body, object_pairs_hook=_refuse_twice)
         except orjson.JSONDecodeError as exc:
             raise _malformed(f"it is not JSON ({exc.msg})") from exc
+        except RecursionError as exc:
+            raise _malformed("it is nested too deeply") from exc
         if not isinstance(raw, dict):
             raise _malformed("it is not an object")
         if type(raw.get("version")) is not int or raw["version"] != cls.VERSION:
-            raise _malformed(f"its version is {raw.get('version')!r}, and this library reads {cls.VERSION}")
+            version = raw.get("version")
+            said = version if version is None or type(version) is int else "no number"
+            raise _malformed(f"its version is {said}, and this library reads {cls.VERSION}")
         for name, pattern in _NAMES.items():
             if not isinstance(raw.get(name), str) or not pattern.fullmatch(raw[name]):
                 raise _malformed(f"its `{name}` is missing or not a name")
@@ -297,6 +303,16 @@ _NAMES = {
 _LATEST = 253402300800  # the year 10000, where datetime ends
 
 
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object with a key given twice: which of the two was meant, nobody knows.
+
+    Raises:
+        PermanentError: A key is given twice.
+    """
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _malformed("it gives a key twice")
+
+
 def encode_fact(fact: Fact) -> tuple[str, dict[str, Any]]:
     """Return a fact's name and fields, as they are stored."""
     return type(fact).__name__, _fields(fact)
@@ -310,7 +326,9 @@ def decode_fact(name: str, fields: object) -> Fact:
     """
     kind = FACTS.get(name)
     if kind is None:
-        raise _malformed(f"it holds a fact this library does not know: {name[:40]!r}")
+        # Only what looks like a name is quoted: the rest could be anybody's data.
+        shown = repr(name[:40]) if name.isascii() and name.isidentifier() else "its name is none"
+        raise _malformed(f"it holds a fact this library does not know: {shown}")
     if not isinstance(fields, dict):
         raise _malformed(f"its {name} is not an object")
     wanted = {f.name: f.type for f in dataclasses.fields(kind)}

@@ -8,6 +8,8 @@ from qualtrics_etl.errors import EXPIRED, PermanentError
 from qualtrics_etl.ports import ObjectStore
 
 BATCH_DIGITS = 5
+MAX_BATCHES = 10**BATCH_DIGITS
+"""With more, the names of batches would no longer list in the order of their numbers."""
 RUN_HASH_DIGITS = 12
 
 
@@ -67,6 +69,26 @@ def content_run(workflow: str, sha256: str, intake: str = "") -> str:
     """
     run = f"{workflow}-{sha256[:RUN_HASH_DIGITS]}"
     return f"{run}-{intake}" if intake else run
+
+
+def checked_key(key: str, *, below: str) -> str:
+    """Return a key that a message names, if it lies where such things lie.
+
+    A message says where its data is; one that was not written by us must not lead to another run's.
+
+    Args:
+        below: The prefix that it must have, ending in a slash.
+
+    Raises:
+        PermanentError: It lies elsewhere.
+    """
+    segments = key.removeprefix(below).split("/")
+    if not key.startswith(below) or any(segment in ("", ".", "..") for segment in segments):
+        raise PermanentError(
+            f"The message names {key[:80]!r}, and its data lies below {below}.",
+            remedy="Look who sent it; delete it from the dead-letter queue when it is not ours.",
+        )
+    return key
 
 
 def put_request(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> tuple[str, str]:

@@ -27,6 +27,12 @@ VISIBILITY_FACTOR = 6
 SERIAL_RECEIVE_COUNT = 1000
 """Source: Amazon SQS developer guide, dead-letter queues (the largest maxReceiveCount)."""
 
+MAX_SERVICES = 100
+"""Services of a workflow, chains of it, and services of a chain: more fit no stack.
+
+Source: AWS CloudFormation user guide, the page on quotas (500 resources; a service has several).
+"""
+
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)]
 RESERVED_NAMES = ("aws", "ssm")
 """How no parameter's name may begin, and those of a workflow begin with its name. Source: SSM API, PutParameter."""
@@ -181,8 +187,11 @@ class _Names(Settings):
     """The outer shape of a workflow.yml."""
 
     name: WorkflowName
-    chains: Annotated[dict[str, Annotated[list[ServiceName], Field(min_length=1)]], Field(min_length=1)]
-    services: Annotated[dict[ServiceName, dict[str, Any]], Field(min_length=1)]
+    chains: Annotated[
+        dict[str, Annotated[list[ServiceName], Field(min_length=1, max_length=MAX_SERVICES)]],
+        Field(min_length=1, max_length=MAX_SERVICES),
+    ]
+    services: Annotated[dict[ServiceName, dict[str, Any]], Field(min_length=1, max_length=MAX_SERVICES)]
 
 
 def _shape_problems(file: YamlFile) -> Iterator[WorkflowError]:

@@ -127,8 +127,15 @@ def test_formulas_are_neutralised(opening: str) -> None:
 
 
 def test_text_that_is_no_formula_stays_as_it_is() -> None:
-    """Only the first character matters."""
+    """Only where a cell could begin do these characters matter."""
     assert [neutralise("a=b"), neutralise(""), neutralise("1-2")] == ["a=b", "", "1-2"]
+
+
+def test_formula_behind_another_separator_is_neutralised() -> None:
+    """A spreadsheet that cuts at semicolons, or ends a cell at a quote, finds no formula within a row either."""
+    assert neutralise("ann;=1+1") == "ann;'=1+1"
+    assert neutralise('ann,"=1",x\n@y') == "ann,\"'=1\",x\n'@y"
+    assert neutralise("\uff1d1") == "'\uff1d1"
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"header": 1}', b"\xff"])

@@ -64,6 +64,7 @@ PATIENCE = 2
 """Ticks that a job may run before somebody should look."""
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 RUN = "acme-etl-0123456789ab"
+BATCHES_AT = f"payloads/{RUN}/batches"
 FOLLOWING = "following"
 
 
@@ -514,7 +515,7 @@ class Automaton:
         self._known: dict[tuple[object, ...], int] = {}
         self.nodes: list[Node] = []
         self.histories = 0
-        context = (FileParsed(1, "batches", 1, 1, 0), *facts)
+        context = (FileParsed(1, BATCHES_AT, 1, 1, 0), *facts)
         expires = START + timedelta(days=30)
         message = Message("acme-etl", RUN, step.kind.name, WHOLE_RUN, expires, context=context)
         self._message = orjson.loads(message.encode())

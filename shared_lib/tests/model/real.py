@@ -26,7 +26,20 @@ from qualtrics_etl.qualtrics import Request, Response
 from qualtrics_etl.settings import StageConfig
 from qualtrics_etl.steps.base import Step
 
-from .automaton import BODIES, CONFIG, PATIENCE, START, TICK_SECONDS, Automaton, Call, Check, Look, Search, Tape
+from .automaton import (
+    BATCHES_AT,
+    BODIES,
+    CONFIG,
+    PATIENCE,
+    START,
+    TICK_SECONDS,
+    Automaton,
+    Call,
+    Check,
+    Look,
+    Search,
+    Tape,
+)
 
 DIRECTORY = CONFIG.qualtrics.directory_id
 MAIL = {
@@ -43,7 +56,9 @@ SETTINGS = {
     "import_contacts": {"max_wait_seconds": PATIENCE * TICK_SECONDS},
 }
 _END = Position(0, 2, 1, 1, 0, ",", "utf-8", ("email",))
-BODIES["batches/all"] = encode_batch(Batch(0, ("email",), (b'["p@client.example"]',), (2,), _END, _END, is_last=True))
+BODIES[f"{BATCHES_AT}/all"] = encode_batch(
+    Batch(0, ("email",), (b'["p@client.example"]',), (2,), _END, _END, is_last=True)
+)
 
 
 class TapeNetwork:

@@ -264,7 +264,8 @@ WRONG = [
     Wrong(
         "not_a_csv_file",
         b"PK\x03\x04\x14\0\x06\0\x08\0\n\0\0\0",
-        f"The header of contacts.csv (line 1) can't be read: it {NUL}." + LOOK_AT_SETTINGS,
+        "contacts.csv is no CSV file: it begins like a zip archive (an .xlsx workbook is one too). Ask the client for"
+        " the table itself, saved as CSV, neither packed nor encrypted.",
     ),
 ]
 

@@ -17,7 +17,7 @@ from qualtrics_etl.qualtrics import Contact, ImportProgress, ImportStarted, Repo
 if TYPE_CHECKING:
     from conftest import Api
 
-TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf"]), max_size=20)
 
 
 class Colour(StrEnum):

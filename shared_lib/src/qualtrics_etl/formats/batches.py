@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,7 @@ class Position:
         """
         try:
             return _position(orjson.loads(data))
-        except (ValueError, TypeError, KeyError) as exc:
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise _malformed("position") from exc
 
 
@@ -157,6 +158,7 @@ def decode_batch(data: bytes) -> Batch:
     """
     try:
         raw = orjson.loads(data)
+        _check_frame(raw)
         rows = orjson.dumps(raw["rows"])[1:-1]
         return Batch(
             number=raw["number"],
@@ -167,7 +169,7 @@ def decode_batch(data: bytes) -> Batch:
             end=_position(raw["end"]),
             is_last=raw["is_last"],
         )
-    except (ValueError, TypeError, KeyError) as exc:
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise _malformed("batch") from exc
 
 
@@ -187,6 +189,16 @@ def rows_as_mappings(batch: Batch, model: RowModel | None = None) -> Iterator[tu
         yield line, dict(zip(batch.header, row, strict=True))
 
 
+_FORMULA = re.compile(
+    '^(?=[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])|(?<=[,;|"\t\r\n])(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])'
+)
+"""Where a spreadsheet could see the beginning of a formula: in front, and behind whatever it may take for the end of a
+cell. A program of a country where semicolons separate cells cuts our quoted cells at them.
+
+Source: OWASP, CSV Injection (the characters, the full-width ones among them, and the warning of separators).
+"""
+
+
 def encode_rejects(rejects: Iterable[Reject], *, with_header: bool = True) -> bytes:
     """Return the reject file, CSV in UTF-8, for the client to open in a spreadsheet.
 
@@ -202,8 +214,8 @@ def encode_rejects(rejects: Iterable[Reject], *, with_header: bool = True) -> by
 
 
 def neutralise(cell: str) -> str:
-    """Put an apostrophe before a cell that a spreadsheet would take for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell
+    """Put an apostrophe wherever a spreadsheet could take what follows for a formula."""
+    return _FORMULA.sub("'", cell)
 
 
 def _position_fields(position: Position) -> dict[str, Any]:
@@ -211,7 +223,32 @@ def _position_fields(position: Position) -> dict[str, Any]:
 
 
 def _position(raw: dict[str, Any]) -> Position:
-    return Position(**{**raw, "header": tuple(raw["header"])})
+    header = raw["header"]
+    counts = [value for name, value in raw.items() if name not in ("header", "delimiter", "encoding")]
+    if not _are(int, counts) or min(counts) < 0 or raw["rejected"] > raw["rows"]:
+        raise ValueError("a count is none")
+    if type(header) is not list or not _are(str, [*header, raw["delimiter"], raw["encoding"]]):
+        raise ValueError("a text is none")
+    return Position(**{**raw, "header": tuple(header)})
+
+
+def _check_frame(raw: dict[str, Any]) -> None:
+    """Refuse a batch whose parts don't fit each other: a row too few would be a person who is silently left out.
+
+    Raises:
+        ValueError: They don't.
+    """
+    header, lines, rows = raw["header"], raw["lines"], raw["rows"]
+    if raw["version"] != _VERSION or type(raw["is_last"]) is not bool or type(raw["number"]) is not int:
+        raise ValueError("another version, or no frame of ours")
+    if not (_are(list, [header, lines, rows]) and _are(str, header) and _are(int, lines) and _are(list, rows)):
+        raise ValueError("header, lines or rows are none")
+    if len(lines) != len(rows) or any(len(row) != len(header) for row in rows):
+        raise ValueError("rows don't fit header and lines")
+
+
+def _are(kind: type, values: Iterable[object]) -> bool:
+    return all(type(value) is kind for value in values)
 
 
 def _malformed(what: str) -> PermanentError:

@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from qualtrics_etl.errors import ConfigurationError, InputError
 
+_SHOWN = 10
+"""How many columns of one name an error counts up."""
+
 _ALIKE = re.compile(r"[\s_-]+")
 
 
@@ -113,8 +116,8 @@ def _repeated(name: str | None, places: Sequence[int], *, file: str, line: int) 
 
     In a file without a header line it is the data of a person, and would reach logs and dead letters.
     """
-    *others, last = [str(place + 1) for place in places]
-    numbers = f"{', '.join(others)} and {last}"
+    *others, last = [str(place + 1) for place in places[:_SHOWN]]
+    numbers = f"{', '.join(others)} and {last}" + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
     remedy = (
         "Ask for a file where it stands once; names are compared without case, and blanks, dashes and underscores "
         "count as the same."

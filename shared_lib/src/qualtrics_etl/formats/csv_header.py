@@ -15,6 +15,33 @@ from qualtrics_etl.formats.rows import RowModel
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 """What `auto` chooses from, and how a message calls it."""
 
+MAX_COLUMNS = 2_000
+"""Of a wider header nothing is read: it is another kind of file, or a delimiter that stands everywhere."""
+
+MAX_HEADER_CHARACTERS = 100_000
+"""Of all the columns' names together: they are kept with every batch."""
+
+_OPENINGS = (
+    (b"pk\x03\x04", "a zip archive (an .xlsx workbook is one too)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\xfd7zxz\0", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a workbook or document of old Office"),
+    (b"%pdf-", "a PDF document"),
+    (b"\x7felf", "a program"),
+    (b"\x89png\r\n", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"sqlite format 3\0", "a database"),
+    (b"-----begin pgp", "a PGP message"),
+    (b"<?xml", "an XML document"),
+    (b"<!doctype", "a web page"),
+    (b"<html", "a web page"),
+)
+"""How files begin that are often sent under the name of a CSV file, in small letters."""
+_OPENINGS_OF_LETTERS = ((b"bzh", "a bzip2 archive"), (b"mz", "a program"))
+"""The same, for files that are no text behind it: the name of a column may begin so."""
+_OPENING_BYTES = 64
+
 _SAMPLE_LINES = 50
 _CLEAR_AGREEMENT = 0.9
 
@@ -49,9 +76,10 @@ def read_header(window: ByteWindow, spec: CsvSpec, model: RowModel, *, file: str
     """Take the header from the window and return where the rows begin.
 
     Raises:
-        InputError: The file is empty, or its header or delimiter is wrong.
+        InputError: The file is empty or no CSV at all, or its header or delimiter is wrong.
         ConfigurationError: `columns` of the settings names a field that is none.
     """
+    _refuse_other_kinds(window.peek(_OPENING_BYTES)[0], file)
     encoding = read_encoding(window, spec.encoding)
     choice = _Delimiters(_sample(window, encoding), spec, model)
     delimiter = choice.best() if spec.delimiter == "auto" else spec.delimiter
@@ -60,6 +88,7 @@ def read_header(window: ByteWindow, spec: CsvSpec, model: RowModel, *, file: str
     if cells is None:
         raise _unreadable(block.cut.faults[0], file, line)
     header = tuple(cell.strip() for cell in cells)
+    _refuse_large(header, file, line)
     choice.check(delimiter, header, file, line)
     model.bind(header, spec.columns, file=file, line=line)
     used = block.cut.line_after(1)
@@ -74,6 +103,33 @@ def read_header(window: ByteWindow, spec: CsvSpec, model: RowModel, *, file: str
         encoding=encoding.name,
         header=header,
     )
+
+
+def _refuse_other_kinds(opening: bytes, file: str) -> None:
+    """Refuse what begins like a file of another kind: its bytes would be read as a header of nonsense."""
+    is_text = opening.isascii() and b"\0" not in opening
+    marks = _OPENINGS if is_text else _OPENINGS + _OPENINGS_OF_LETTERS
+    plain = opening.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    kind = next((kind for mark, kind in marks if plain.startswith(mark)), None)
+    if kind is not None:
+        raise InputError(
+            f"{file} is no CSV file: it begins like {kind}.",
+            remedy="Ask the client for the table itself, saved as CSV, neither packed nor encrypted.",
+            file=file,
+            row_number=1,
+        )
+
+
+def _refuse_large(header: Sequence[str], file: str, line: int) -> None:
+    characters = sum(map(len, header))
+    if len(header) > MAX_COLUMNS or characters > MAX_HEADER_CHARACTERS:
+        raise InputError(
+            f"The header of {file} (line {line}) has {len(header):,} columns and {characters:,} characters, more than"
+            f" {MAX_COLUMNS:,} or {MAX_HEADER_CHARACTERS:,}.",
+            remedy="Ask for a file with the columns that are used; if it has no more, look at the setting `delimiter`.",
+            file=file,
+            row_number=line,
+        )
 
 
 def _sample(window: ByteWindow, encoding: Encoding) -> list[str]:

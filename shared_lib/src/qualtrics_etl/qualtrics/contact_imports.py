@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -49,6 +50,10 @@ MAX_EMBEDDED_VALUE_LENGTH = 1_024
 _LARGEST_SAFE_NUMBER = 2**53 - 1
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _NOT_A_LETTER = re.compile(r"[^a-z]")
+_PARTS = re.compile(r"[@.]")
+# Tab and line ends may stand in a text; what turns the direction of text shows a reader of the mail something else.
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+_LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "FULLWIDTH", "MATHEMATICAL"})
 _COMPLETE = frozenset({"complete", "completed", "done", "success", "succeeded"})
 _FAILED = frozenset({"failed", "failure", "error", "errored", "cancelled", "canceled", "aborted", "timedout"})
 _RUNNING = frozenset({"inprogress", "pending", "queued", "running", "waiting", "processing", "started"})
@@ -93,8 +98,12 @@ class Contact:
         if email.__class__ is not str or len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email):
             raise _rejected("email", "is not an e-mail address")
         for text in (email, self.first_name, self.last_name, self.phone, self.ext_ref, self.language):
-            if text is not None and not (text.__class__ is str and len(text) <= MAX_TEXT_LENGTH and text.isascii()):
+            if text is not None and not (
+                text.__class__ is str and len(text) <= MAX_TEXT_LENGTH and text.isascii() and text.isprintable()
+            ):
                 _check_texts(self)
+        if not (email.isascii() and email.isprintable()):
+            _check_address(email)
         if self.unsubscribed is not None and self.unsubscribed.__class__ is not bool:
             raise _rejected("unsubscribed", "is neither True nor False")
         for name, value in self.embedded_data.items():
@@ -102,9 +111,11 @@ class Contact:
                 value.__class__ is str
                 and len(value) <= MAX_EMBEDDED_VALUE_LENGTH
                 and value.isascii()
+                and value.isprintable()
                 and name.__class__ is str
                 and 0 < len(name) <= MAX_EMBEDDED_NAME_LENGTH
                 and name.isascii()
+                and name.isprintable()
             ):
                 _check_embedded(name, value)
 
@@ -125,6 +136,19 @@ def _check_text(name: str, value: object, longest: int) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise _rejected(name, "holds what is not a character") from None
+    if found := _CONTROL.search(value):
+        raise _rejected(name, f"holds the control character U+{ord(found[0]):04X}")
+
+
+def _check_address(email: str) -> None:
+    """Refuse an address that is not what it seems: invisible characters, or letters of an alphabet that mimics ours."""
+    for character in email:
+        if not character.isprintable():
+            raise _rejected("email", f"holds the invisible character U+{ord(character):04X}")
+    for part in _PARTS.split(email):
+        alphabets = {unicodedata.name(letter, "").partition(" ")[0] for letter in part if letter.isalpha()}
+        if len(alphabets & _LOOK_ALIKE) > 1:
+            raise _rejected("email", f"mixes letters of {' and '.join(sorted(alphabets & _LOOK_ALIKE))} in one word")
 
 
 def _check_embedded(name: object, value: object) -> None:
@@ -256,7 +280,7 @@ def start(client: Client, directory_id: str, mailing_list_id: str, body: bytes) 
     result = client.call(START_CONTACT_IMPORT, ids, body=body, check=_CHECK).result
     contacts = result.record("contacts")
     refused = contacts.items("unprocessed") if contacts.content.get("unprocessed") else []
-    return ImportStarted(result.text("id"), tuple(map(_read_refused, refused)))
+    return ImportStarted(result.identifier("id"), tuple(map(_read_refused, refused)))
 
 
 def _read_refused(item: object) -> int | str:

@@ -142,9 +142,8 @@ class OAuthClientCredentials:
         if response.status != 200:
             raise error_for(response, Envelope({}, {}), attempt)
         record = Record(answer, FETCH_TOKEN.name)
-        lifetime = timedelta(
-            seconds=min(record.count("expires_in") or ASSUMED_LIFETIME_SECONDS, LONGEST_LIFETIME_SECONDS)
-        )
+        said = int(record.number_or_none("expires_in") or 0)
+        lifetime = timedelta(seconds=min(said or ASSUMED_LIFETIME_SECONDS, LONGEST_LIFETIME_SECONDS))
         return _usable(record.text("access_token"), self.secret_names), context.now + lifetime - RENEW_BEFORE
 
     def _request(self, context: AuthContext) -> Request:

@@ -94,7 +94,7 @@ def find_directory(client: Client, directory_id: str) -> Directory:
 def _read_directory(element: Record) -> Directory:
     criteria = element.record("deduplicationCriteria")
     return Directory(
-        directory_id=element.text("directoryId"),
+        directory_id=element.identifier("directoryId"),
         name=element.text_or_none("name"),
         is_default=element.flag("isDefault"),
         deduplication_criteria=frozenset(name for name in _CRITERIA if criteria.flag(name)),

@@ -132,7 +132,7 @@ def create(client: Client, body: bytes) -> str:
 
     Source: Qualtrics API reference, page on creating distributions.
     """
-    return client.call(CREATE_DISTRIBUTION, body=body, check=_settings_of(body)).result.text("id")
+    return client.call(CREATE_DISTRIBUTION, body=body, check=_settings_of(body)).result.identifier("id")
 
 
 def create_reminder(client: Client, parent_id: str, body: bytes) -> str:
@@ -147,7 +147,9 @@ def create_reminder(client: Client, parent_id: str, body: bytes) -> str:
     Source: Qualtrics API reference, page on distribution reminders (the id stands under `distributionId`).
     """
     ids = {"distribution_id": parent_id}
-    return client.call(CREATE_REMINDER, ids, body=body, check=_settings_of(body)).result.text("distributionId", "id")
+    return client.call(CREATE_REMINDER, ids, body=body, check=_settings_of(body)).result.identifier(
+        "distributionId", "id"
+    )
 
 
 def create_thank_you(client: Client, parent_id: str, body: bytes) -> str:
@@ -162,7 +164,9 @@ def create_thank_you(client: Client, parent_id: str, body: bytes) -> str:
     Source: Qualtrics API reference, page on distribution thank-yous (the id stands under `distributionId`).
     """
     ids = {"distribution_id": parent_id}
-    return client.call(CREATE_THANK_YOU, ids, body=body, check=_settings_of(body)).result.text("distributionId", "id")
+    return client.call(CREATE_THANK_YOU, ids, body=body, check=_settings_of(body)).result.identifier(
+        "distributionId", "id"
+    )
 
 
 def list_for(
@@ -233,7 +237,7 @@ def _timestamp(name: str, time: datetime) -> str:
 
 def _read_distribution(element: Record) -> Distribution:
     return Distribution(
-        distribution_id=element.text("id"),
+        distribution_id=element.identifier("id"),
         parent_distribution_id=element.text_or_none("parentDistributionId"),
         request_type=element.text_or_none("requestType") or "",
         request_status=element.text_or_none("requestStatus") or "",

@@ -15,8 +15,12 @@ from math import isfinite
 import orjson
 
 from qualtrics_etl.errors import RetryableError
+from qualtrics_etl.qualtrics.registry import ID
 
 MAX_REQUEST_ID_LENGTH = 100
+
+MAX_COUNT = 2**53 - 1
+"""Largest whole number that JSON carries exactly."""
 
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_.:-]")
 
@@ -102,6 +106,19 @@ class Record:
                 return value
         raise self.malformed(f"has no {' or '.join(keys)}")
 
+    def identifier(self, *keys: str) -> str:
+        """Return the first of these that is a text, if it looks like an id.
+
+        An id is stored, logged, and put into the paths of later calls.
+
+        Raises:
+            RetryableError: None of them is a text, or it holds what no id holds.
+        """
+        text = self.text(*keys)
+        if not ID.fullmatch(text):
+            raise self.malformed(f"has in {' or '.join(keys)} what is not an id")
+        return text
+
     def text_or_none(self, key: str) -> str | None:
         """Return a text; None where it is missing, null, or of another type."""
         value = self.content.get(key)
@@ -113,14 +130,25 @@ class Record:
         Raises:
             RetryableError: There is none.
         """
-        number = _number(self.content.get(key))
+        number = self.number_or_none(key)
         if number is None:
             raise self.malformed(f"has no number {key}")
         return number
 
+    def number_or_none(self, key: str) -> float | None:
+        """Return a number, also when it is written as a text; None where there is none."""
+        return _number(self.content.get(key))
+
     def count(self, key: str) -> int:
-        """Return a count, 0 where it is missing."""
-        return int(_number(self.content.get(key)) or 0)
+        """Return a count, 0 where it is missing.
+
+        Raises:
+            RetryableError: It is below 0, or larger than a count can be: sums with it would not balance.
+        """
+        number = self.number_or_none(key) or 0
+        if not 0 <= number <= MAX_COUNT:
+            raise self.malformed(f"has a {key} that is no count")
+        return int(number)
 
     def flag(self, key: str) -> bool:
         """Return whether it is true; some services write `"true"`."""

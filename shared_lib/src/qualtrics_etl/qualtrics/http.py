@@ -20,7 +20,7 @@ from qualtrics_etl.ports import Clock
 from qualtrics_etl.qualtrics.credentials import ApiToken, AuthContext, Credentials, OAuthClientCredentials
 from qualtrics_etl.qualtrics.envelope import Record, read_envelope
 from qualtrics_etl.qualtrics.registry import MAX_BODY_BYTES, Endpoint
-from qualtrics_etl.qualtrics.statuses import Attempt, error_for
+from qualtrics_etl.qualtrics.statuses import Attempt, error_for, presentable
 from qualtrics_etl.qualtrics.transport import (
     CONNECT_TIMEOUT_SECONDS,
     SLOWEST_UPLOAD_BYTES_PER_SECOND,
@@ -49,6 +49,9 @@ REPEAT_WAITS_SECONDS = (0.4, 1.2)
 
 ANSWER_GRACE_SECONDS = 1.0
 """We wait this much longer than Qualtrics does: its own time-out comes with a request id, ours without."""
+
+MIN_SECRET_LENGTH = 8
+"""A shorter word of a header is none of the secret: `Bearer` is one."""
 
 _log = logging.getLogger(__name__)
 
@@ -225,30 +228,33 @@ class Client:
             self._clock.sleep(waits.pop(0) * (1 - self._jitter() / 2))
 
     def _once(self, endpoint: Endpoint, url: str, body: bytes | None, check: str) -> Answer:
-        response = self._send(endpoint, url, body)
+        proof = self._auth_headers()
+        response = self._send(endpoint, url, body, proof)
         if response.status == 401 and self._credentials.renew():
-            response = self._send(endpoint, url, body)
-        envelope = read_envelope(response.body)
+            proof = self._auth_headers()
+            response = self._send(endpoint, url, body, proof)
+        envelope = read_envelope(_without_secrets(response.body, proof))
         _log.info(
             "qualtrics_called",
             extra={
                 "endpoint": endpoint.name,
                 "status": response.status,
                 "request_id": envelope.request_id if envelope else None,
-                "notice": envelope.notice[:200] if envelope else "",
+                "notice": presentable(envelope.notice)[:200] if envelope else "",
             },
         )
         if not 200 <= response.status < 300:
             raise error_for(response, envelope, self._described(endpoint, body, check))
         if envelope is None:
             what = f"{endpoint.name}: status {response.status}, but the answer is not one of Qualtrics' API."
-            raise RetryableError(what, call_made=endpoint.has_effect)
+            remedy = "If it lasts: check qualtrics.datacenter (or qualtrics.base_url) in config/<stage>.yml."
+            raise RetryableError(what, remedy=remedy, call_made=endpoint.has_effect)
         parts = (endpoint.name, endpoint.has_effect, envelope.request_id)
         result, document = Record(envelope.result, *parts), Record(envelope.document, *parts)
         return Answer(result, document, envelope.request_id, envelope.notice)
 
-    def _send(self, endpoint: Endpoint, url: str, body: bytes | None) -> Response:
-        headers = {**self._auth_headers(), "Accept": "application/json"}
+    def _send(self, endpoint: Endpoint, url: str, body: bytes | None, proof: Mapping[str, str]) -> Response:
+        headers = {**proof, "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         timeout = endpoint.timeout_seconds + ANSWER_GRACE_SECONDS
@@ -299,6 +305,15 @@ def _checked_base_url(base_url: str) -> str:
             remedy="Check qualtrics.datacenter or qualtrics.base_url in config/<stage>.yml, as in: https://fra1.qualtrics.com.",
         )
     return base_url.rstrip("/")
+
+
+def _without_secrets(answer: bytes, proof: Mapping[str, str]) -> bytes:
+    """Take out of an answer what the request proved itself with: what stands between may quote a request's headers."""
+    words = (word for value in proof.values() for word in value.split() if len(word) >= MIN_SECRET_LENGTH)
+    for word in words:
+        for written in {word, word.replace("/", "\\/")}:
+            answer = answer.replace(written.encode(), b"removed")
+    return answer
 
 
 def _refuse_large(endpoint: Endpoint, body: bytes | None) -> None:

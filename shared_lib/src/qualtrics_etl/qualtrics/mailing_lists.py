@@ -59,7 +59,7 @@ def create(client: Client, directory_id: str, body: bytes) -> str:
     Source: Qualtrics API reference, page on creating mailing lists.
     """
     ids = {"directory_id": directory_id}
-    return client.call(CREATE_MAILING_LIST, ids, body=body, check=_CHECK).result.text("id")
+    return client.call(CREATE_MAILING_LIST, ids, body=body, check=_CHECK).result.identifier("id")
 
 
 def list_all(client: Client, directory_id: str) -> Iterator[MailingList]:
@@ -73,7 +73,7 @@ def list_all(client: Client, directory_id: str) -> Iterator[MailingList]:
     ids = {"directory_id": directory_id}
     for element in client.pages(LIST_MAILING_LISTS, ids, query={"pageSize": "100"}, check=_CHECK):
         yield MailingList(
-            mailing_list_id=element.text("mailingListId", "id"),
+            mailing_list_id=element.identifier("mailingListId", "id"),
             name=element.text_or_none("name") or "",
             owner_id=element.text_or_none("ownerId"),
             created_at=element.time_or_none("creationDate"),

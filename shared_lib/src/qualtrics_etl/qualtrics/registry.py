@@ -37,7 +37,8 @@ Source: Qualtrics API reference, page on limits.
 SUNSET_WARNING_DAYS = 120
 """How long before a sunset date the warnings begin: time for a release and for clients to take it."""
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+"""What every id of Qualtrics looks like."""
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
@@ -86,7 +87,7 @@ class Endpoint:
             ConfigurationError: An id is missing, or has characters that no id has: it would lead to another path.
         """
         for name in re.findall(r"{(\w+)}", self.path):
-            if not _ID.fullmatch(ids.get(name, "")):
+            if not ID.fullmatch(ids.get(name, "")):
                 what = f"{self.name}: {name} {ids.get(name, '')[:40]!r} is not an id of Qualtrics."
                 raise ConfigurationError(what, remedy=f"Check {check}." if check else "")
         return self.path.format_map(ids)

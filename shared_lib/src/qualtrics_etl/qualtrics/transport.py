@@ -149,7 +149,9 @@ class RequestsTransport:
         size = 0
         while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
             size += len(chunk)
-            if size > MAX_ANSWER_BYTES or self._monotonic() > deadline:
+            if size > MAX_ANSWER_BYTES:
+                raise _too_large(urlsplit(answer.url).hostname or "The address")
+            if self._monotonic() > deadline:
                 raise TimeoutError("the answer did not end")
             yield chunk
 
@@ -199,6 +201,15 @@ def _not_connected(host: str) -> QualtricsEtlError:
 
 def _no_answer(host: str) -> QualtricsEtlError:
     return RetryableError(f"{host} did not answer in time.", call_made=True)
+
+
+def _too_large(host: str) -> QualtricsEtlError:
+    return RetryableError(
+        f"The answer of {host} has more than {MAX_ANSWER_BYTES:,} bytes; it was not read to its end.",
+        remedy="If it lasts: check qualtrics.datacenter (or qualtrics.base_url) in config/<stage>.yml, and what stands"
+        " between.",
+        call_made=True,
+    )
 
 
 def _cut_off(host: str) -> QualtricsEtlError:

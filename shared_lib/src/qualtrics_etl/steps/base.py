@@ -164,6 +164,11 @@ class Step(ABC):
                 f"A message for {message.service} reached the queue of {self._wiring.service}.",
                 remedy="Send the message back to the queue of its own service.",
             )
+        if message.workflow != self._wiring.workflow.name:
+            raise PermanentError(
+                f"A message of workflow {message.workflow} reached {self._wiring.workflow.name}.",
+                remedy="Look who sent it; delete it from the dead-letter queue when it is not ours.",
+            )
         if message.expires_at <= self._wiring.clock.now():
             raise PermanentError(
                 f"The message of run {message.run} expired at {message.expires_at:%Y-%m-%d %H:%M} UTC.",
@@ -192,7 +197,9 @@ class Step(ABC):
         """Count the looks at a wrong setting; by receives in a serial queue, whose messages are never sent anew."""
         if self._service.serial:
             return received.receive_count - 1
-        return int(received.attributes.get(SETTING_LOOKS_ATTRIBUTE, "0"))
+        looks = received.attributes.get(SETTING_LOOKS_ATTRIBUTE, "0")
+        # What is no count was not written by us: then it is put aside, and not looked at for ever.
+        return int(looks) if looks.isascii() and looks.isdecimal() and len(looks) < 4 else SETTING_LOOKS
 
     def _is_exhausted(self, message: Message, received: Received) -> bool:
         """Whether this failure is one too many.

@@ -22,7 +22,7 @@ from qualtrics_etl.formats.batches import (
     rows_as_mappings,
 )
 from qualtrics_etl.messages import ContactsImported, FileParsed, MailingListCreated, Message
-from qualtrics_etl.payloads import half_key
+from qualtrics_etl.payloads import checked_key, half_key
 from qualtrics_etl.qualtrics.contact_imports import Contact
 from qualtrics_etl.settings import StepSettings
 from qualtrics_etl.steps.calling import CallingStep
@@ -165,6 +165,7 @@ class ImportContacts(CallingStep):
         is_derived = "." in message.batch
         whole = f"{message.fact(FileParsed).batches_at}/{message.batch}"
         key = half_key(message.run, message.batch) if is_derived else whole
+        key = checked_key(key, below=f"payloads/{message.run}/")
         found = self._wiring.objects.get(key)
         if found is None:
             raise PermanentError(

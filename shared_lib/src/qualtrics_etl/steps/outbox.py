@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from qualtrics_etl.catalogue import LEVEL_OF_FACT, Level
-from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.errors import ConfigurationError, PermanentError
 from qualtrics_etl.ledger import How, Output
 from qualtrics_etl.messages import WHOLE_RUN, FileParsed, Message
-from qualtrics_etl.payloads import batch_name
+from qualtrics_etl.payloads import MAX_BATCHES, batch_name
 from qualtrics_etl.ports import ObjectStore, Outgoing, Queues
 from qualtrics_etl.workflow import Workflow
 
@@ -74,7 +74,14 @@ class Outbox:
         )
 
     def _fan_out(self, message: Message, waiting: tuple[str, ...]) -> None:
-        batches = [replace(message, batch=batch_name(number)) for number in range(message.fact(FileParsed).batches)]
+        total = message.fact(FileParsed).batches
+        if total > MAX_BATCHES:
+            raise PermanentError(
+                f"The message for {message.service} (run {message.run}) says that there are {total} batches; a run has"
+                f" at most {MAX_BATCHES}.",
+                remedy="Look who sent it; delete it from the dead-letter queue when it is not ours.",
+            )
+        batches = [replace(message, batch=batch_name(number)) for number in range(total)]
         if batches:
             self.send(batches)
         for service in () if batches else waiting:

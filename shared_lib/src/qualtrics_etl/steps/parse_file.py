@@ -23,7 +23,7 @@ from qualtrics_etl.formats.csv_header import CsvSpec
 from qualtrics_etl.formats.rows import Row, RowModel
 from qualtrics_etl.ledger import How, Output
 from qualtrics_etl.messages import FileFetched, FileParsed, Message, ParsingContinues, encode_fact
-from qualtrics_etl.payloads import batch_name, batches_prefix, manifest_key, reject_key
+from qualtrics_etl.payloads import MAX_BATCHES, batch_name, batches_prefix, checked_key, manifest_key, reject_key
 from qualtrics_etl.settings import StepSettings
 from qualtrics_etl.steps.base import Delivery
 from qualtrics_etl.steps.contexts import RowContext, RowValues, RunContext
@@ -110,7 +110,8 @@ class ParseFile(RepeatableStep):
 
     def _read_on(self, message: Message, last: Batch | None) -> Iterator[Batch]:
         fetched, position = message.fact(FileFetched), last.end if last else None
-        with self._wiring.objects.open(fetched.key, start=position.offset if position else 0) as stream:
+        key = checked_key(fetched.key, below="payloads/")
+        with self._wiring.objects.open(key, start=position.offset if position else 0) as stream:
             yield from self.read(stream, file=fetched.name, run=self._context(message), position=position)
 
     @final
@@ -155,6 +156,11 @@ class ParseFile(RepeatableStep):
 
     def _store(self, place: str, batch: Batch) -> Batch:
         """Put the rejects, then the batch: where a batch is, its rejects are too."""
+        if batch.number >= MAX_BATCHES:
+            raise InputError(
+                f"{place} has rows for more than {MAX_BATCHES:,} batches; nothing of it was sent to Qualtrics.",
+                remedy="Raise rows_per_batch of parse_file, or ask the client for several smaller files.",
+            )
         name, body = batch_name(batch.number), encode_batch(batch)
         if batch.rejects:
             self._wiring.objects.put(reject_key(place, name), encode_rejects(batch.rejects))
