@@ -56,6 +56,18 @@ def test_complete_config_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("share", "taken"), [("1", True), ("0.05", True), ("0", False), ("1.01", False), ("-1", False)]
+)
+def test_share_is_a_part_of_the_limits(tmp_path: Path, share: str, taken: bool) -> None:
+    """More than all is not ours, and of nothing no message would ever come to its end."""
+    folder = write(tmp_path, CONFIG.replace("qualtrics:\n", f"qualtrics:\n  share: {share}\n"))
+    if taken:
+        assert read_config(folder, "dev").qualtrics.share == float(share)
+    else:
+        assert error_of(folder).startswith("config/dev.yml:6: `qualtrics.share` is ")
+
+
+@pytest.mark.parametrize(
     ("repository", "taken"),
     [
         ("acme/etl", True),

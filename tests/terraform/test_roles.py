@@ -199,6 +199,19 @@ def tell_of_pipelines(repository: Path, ci: dict[str, str]) -> None:
     file.write_text(yaml.safe_dump(read_yaml(file) | {"ci": ci}))
 
 
+def test_only_those_that_call_qualtrics_share_its_minutes(state: State) -> None:
+    """Who calls Qualtrics reads and writes what is taken of a minute, and nobody else does."""
+    sharing = {
+        (service, action)
+        for service, rights in statements(state).items()
+        for each in rights
+        for action in each["Action"]
+        if f"{BUCKET}/pace/*" in each["Resource"] and action in ("s3:GetObject", "s3:PutObject")
+    }
+    calling = {kind.name for kind in KINDS.values() if kind.calls}
+    assert sharing == {(service, action) for service in calling for action in ("s3:GetObject", "s3:PutObject")}
+
+
 def test_every_kind_of_the_catalogue_has_its_rights(apply: Apply, own: Path) -> None:
     """A service of any kind that the library knows gets a role: the table of rights leaves none out."""
 

@@ -1,5 +1,6 @@
 # What each kind of step may do on AWS beyond its own queue, its dead-letter queue and the queues it sends to. Written
-# here and nowhere else: roles are made from it. In a pattern, `{service}` stands for the service's name.
+# here and nowhere else: roles are made from it. In a pattern, `{service}` stands for the service's name. `pace/` is
+# where those that call Qualtrics share its requests a minute.
 
 # Names of the secrets of each login, as config/<stage>.yml chooses it.
 module "logins" {
@@ -29,26 +30,26 @@ locals {
       secrets = []
     }
     create_mailing_list = {
-      read    = ["payloads/*/{service}/*"]
-      write   = ["payloads/*/{service}/*"]
+      read    = ["pace/*", "payloads/*/{service}/*"]
+      write   = ["pace/*", "payloads/*/{service}/*"]
       delete  = []
       secrets = module.logins.qualtrics
     }
     import_contacts = {
-      read    = ["payloads/*"]
-      write   = ["payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*"] # halves of too large a batch
+      read    = ["pace/*", "payloads/*"]
+      write   = ["pace/*", "payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*"] # halves of too large a batch
       delete  = []
       secrets = module.logins.qualtrics
     }
     schedule_distribution = {
-      read    = ["payloads/*/{service}/*"]
-      write   = ["payloads/*/{service}/*"]
+      read    = ["pace/*", "payloads/*/{service}/*"]
+      write   = ["pace/*", "payloads/*/{service}/*"]
       delete  = []
       secrets = module.logins.qualtrics
     }
     schedule_reminder = {
-      read    = ["payloads/*/{service}/*"]
-      write   = ["payloads/*/{service}/*"]
+      read    = ["pace/*", "payloads/*/{service}/*"]
+      write   = ["pace/*", "payloads/*/{service}/*"]
       delete  = []
       secrets = module.logins.qualtrics
     }

@@ -42,6 +42,7 @@ class Kind:
         starts_on: What starts it, for the first service of a chain; None for the others.
         extra: The library's extra that it needs, which is the layer that its function takes beside the base; None for
             most.
+        calls: The endpoint, by its name in the registry, that its one call goes to; None where it makes none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Kind:
     gives: type[Fact]
     starts_on: type[Fact] | None = None
     extra: str | None = None
+    calls: str | None = None
 
     @property
     def module(self) -> str:
@@ -60,15 +62,32 @@ class Kind:
 
 FETCH_SFTP_FILE = Kind("fetch_sftp_file", "FetchSftpFile", Level.RUN, (), FileFetched, starts_on=Ticked, extra="sftp")
 PARSE_FILE = Kind("parse_file", "ParseFile", Level.RUN, (FileFetched,), FileParsed)
-CREATE_MAILING_LIST = Kind("create_mailing_list", "CreateMailingList", Level.RUN, (), MailingListCreated)
+CREATE_MAILING_LIST = Kind(
+    "create_mailing_list", "CreateMailingList", Level.RUN, (), MailingListCreated, calls="create_mailing_list"
+)
 IMPORT_CONTACTS = Kind(
-    "import_contacts", "ImportContacts", Level.BATCH, (FileParsed, MailingListCreated), ContactsImported
+    "import_contacts",
+    "ImportContacts",
+    Level.BATCH,
+    (FileParsed, MailingListCreated),
+    ContactsImported,
+    calls="start_contact_import",
 )
 SCHEDULE_DISTRIBUTION = Kind(
-    "schedule_distribution", "ScheduleDistribution", Level.RUN, (MailingListCreated,), DistributionScheduled
+    "schedule_distribution",
+    "ScheduleDistribution",
+    Level.RUN,
+    (MailingListCreated,),
+    DistributionScheduled,
+    calls="create_distribution",
 )
 SCHEDULE_REMINDER = Kind(
-    "schedule_reminder", "ScheduleReminder", Level.RUN, (DistributionScheduled,), ReminderScheduled
+    "schedule_reminder",
+    "ScheduleReminder",
+    Level.RUN,
+    (DistributionScheduled,),
+    ReminderScheduled,
+    calls="create_reminder",
 )
 
 KINDS: Mapping[str, Kind] = {

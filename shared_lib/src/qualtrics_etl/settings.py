@@ -35,12 +35,15 @@ class QualtricsSettings(Settings):
         base_url: Another address in the place of `https://<datacenter>.qualtrics.com`; for a simulator.
         auth: `api_token` (secret `qualtrics_api_token`) or `oauth` (secrets `qualtrics_client_id` and
             `qualtrics_client_secret`).
+        share: Which part of the brand's limits (requests a minute) this stage may use. All of it, unless told: a
+            brand's other users are not known here, and a refusal costs a look, no work.
     """
 
     datacenter: Annotated[str, StringConstraints(pattern=r"^([a-z0-9-]+\.)?[a-z]{2,6}\d?$")]
     directory_id: DirectoryId
     base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")] | None = None
     auth: Literal["api_token", "oauth"] = "api_token"
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class SftpSettings(Settings):

@@ -398,3 +398,51 @@ def test_stage_that_is_not_there_is_told(make_repository: Make) -> None:
     """A misspelt stage would otherwise pass."""
     asked = qetl_check(make_repository(), "--stage", "prd")
     assert (asked.returncode, asked.stderr) == (2, "error: There is no config/prd.yml. Stages here: local.\n")
+
+
+def with_concurrency(root: Path, service: str, concurrency: object) -> Path:
+    """Change how many messages of a service are worked on at a time."""
+    workflow = yaml.safe_load((root / "workflow.yml").read_text())
+    workflow["services"][service] |= {"concurrency": concurrency, "batch_size": 1}
+    (root / "workflow.yml").write_text(yaml.safe_dump(workflow, sort_keys=False))
+    return root
+
+
+def test_too_much_concurrency_is_a_note(make_repository: Make) -> None:
+    """More workers than the limit can feed: the check passes, and says which numbers don't fit."""
+    result = qetl_check(with_concurrency(make_repository(), "import_contacts", 16))
+    assert result.returncode == 0
+    (note,) = [line for line in result.stdout.splitlines() if line.startswith("note: workflow.yml:")]
+    assert note.partition(": `")[2] == (
+        "import_contacts` with `concurrency: 16` could make about 960 calls of start_contact_import a minute, and stage"
+        " local has 100 (100 x qualtrics.share 1): 90% of its looks would be deferrals. 2 at a time use all of it."
+    )
+
+
+def test_unbounded_concurrency_is_a_note(make_repository: Make) -> None:
+    """As many as the account allows may be right where runs are few; what it means is said."""
+    result = qetl_check(with_concurrency(make_repository(), "schedule_distribution", "unbounded"))
+    assert (result.returncode, "about 60,000 calls of create_distribution" in result.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("concurrency", [2, 3, "serial"])
+def test_concurrency_that_the_limit_can_feed_is_fine(make_repository: Make, concurrency: object) -> None:
+    """Nothing is said of what fits, nor of the smallest numbers that can be written."""
+    result = qetl_check(with_concurrency(make_repository(), "import_contacts", concurrency))
+    assert (result.returncode, "note:" in result.stdout) == (0, False)
+
+
+def test_absurd_concurrency_is_an_error(make_repository: Make) -> None:
+    """Where 19 of 20 looks would be deferrals, the check fails at the line."""
+    root = with_concurrency(make_repository(), "import_contacts", 500)
+    result = qetl_check(root)
+    line = next(n for n, text in enumerate((root / "workflow.yml").read_text().splitlines(), 1) if "500" in text)
+    assert (result.returncode, f"error: workflow.yml:{line}: `import_contacts`" in result.stderr) == (2, True)
+
+
+def test_small_share_makes_less_concurrency_enough(make_repository: Make) -> None:
+    """What is ours of the limits decides, stage by stage."""
+    root = with_concurrency(make_repository(), "schedule_distribution", 16)
+    assert "note:" not in qetl_check(root).stdout
+    replace(root / "config" / "local.yml", "qualtrics:\n", "qualtrics:\n  share: 0.1\n")
+    assert "has 300 (3,000 x qualtrics.share 0.1)" in qetl_check(root).stdout

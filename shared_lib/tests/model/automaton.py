@@ -50,6 +50,7 @@ from qualtrics_etl.ports import (
     Secrets,
     StoredObject,
 )
+from qualtrics_etl.qualtrics import Unpaced
 from qualtrics_etl.settings import StageConfig
 from qualtrics_etl.steps.base import CAUSE_ATTRIBUTE, Delivery, Step, Wiring
 from qualtrics_etl.steps.calling import CallingStep
@@ -558,6 +559,7 @@ class Automaton:
             clock=_Clock(),
             new_nonce=lambda: str(tape.ask(NewNonce())[1]),
             transport=self._connect(tape),  # type: ignore[arg-type]  # the model's own steps call another thing
+            pace=Unpaced(),  # a request that has to wait for its minute ends as one that is throttled does
         )
         body = orjson.dumps({**self._message, "generation": msg.generation, "looks": int(msg.looked)}).decode()
         attributes = {CAUSE_ATTRIBUTE: "why"} if msg.letter else {}

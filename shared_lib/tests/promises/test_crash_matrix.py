@@ -151,8 +151,8 @@ def test_report_counts_by_service(make_repository: Make) -> None:
         report = matrix.run(services=["schedule_reminder"], kinds=[CrashKind.KILLED_BEFORE])
     lines = [line.split() for line in str(report).splitlines()]
     assert lines[0] == ["boundaries", "cases", "equal", "unknown", "failed"]
-    assert ["schedule_reminder", "6", "6", "6", "0", "0"] in lines
-    assert lines[-1] == ["all", str(len(matrix.boundaries)), "6", "6", "0", "0"]
+    assert ["schedule_reminder", "8", "8", "8", "0", "0"] in lines
+    assert lines[-1] == ["all", str(len(matrix.boundaries)), "8", "8", "0", "0"]
 
 
 def test_nothing_that_was_not_tried_is_good() -> None:
@@ -165,10 +165,10 @@ def test_single_case_is_run_by_its_name(
 ) -> None:
     """The command of a report repeats one case, and shows every call from its beginning on."""
     monkeypatch.chdir(with_file(make_repository()))
-    assert main([FILE, "schedule_distribution/4/killed_after"]) == 0
+    assert main([FILE, "schedule_distribution/6/killed_after"]) == 0
     shown = capsys.readouterr().out
-    assert "schedule_distribution 4 POST /API/v3/distributions  <- killed_after\n" in shown
-    assert "schedule_distribution 8 GET /API/v3/distributions\n" in shown
+    assert "schedule_distribution 6 POST /API/v3/distributions  <- killed_after\n" in shown
+    assert "schedule_distribution 12 GET /API/v3/distributions\n" in shown
 
 
 def test_case_that_does_not_exist_is_refused(

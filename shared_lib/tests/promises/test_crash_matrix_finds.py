@@ -113,17 +113,20 @@ NO_LOOK = """\
 
 
 @pytest.mark.parametrize(
-    ("service", "step", "problem"),
+    ("service", "step", "call", "problem"),
     [
-        ("create_mailing_list", "CreateMailingList", SECOND_LIST),
-        ("schedule_distribution", "ScheduleDistribution", INVITATION),
-        ("schedule_reminder", "ScheduleReminder", REMINDER),
+        ("create_mailing_list", "CreateMailingList", 8, SECOND_LIST),
+        ("schedule_distribution", "ScheduleDistribution", 6, INVITATION),
+        ("schedule_reminder", "ScheduleReminder", 6, REMINDER),
     ],
 )
-def test_missing_look_before_a_repeat_is_found(make_repository: Make, service: str, step: str, problem: str) -> None:
+def test_missing_look_before_a_repeat_is_found(
+    make_repository: Make, service: str, step: str, call: int, problem: str
+) -> None:
     """Without the look for an earlier call's effect, who died after the call has it made a second time."""
     report = run(with_handler(make_repository(), service, step, NO_LOOK), service)
-    assert {f"{service}/4/killed_after", f"{service}/4/lost_answer", f"{service}/4/late"} <= failed(report, problem)
+    unheard = ("killed_after", "lost_answer", "late")
+    assert {f"{service}/{call}/{kind}" for kind in unheard} <= failed(report, problem)
 
 
 NO_KEY = """\
@@ -136,7 +139,7 @@ def test_missing_identity_of_a_request_is_found(make_repository: Make) -> None:
     """With another key in each request, an earlier call's effect can't be told from anybody's."""
     root = with_handler(make_repository(), "schedule_distribution", "ScheduleDistribution", NO_KEY)
     report = run(root, "schedule_distribution")
-    assert "schedule_distribution/4/killed_after" in failed(report, INVITATION)
+    assert "schedule_distribution/6/killed_after" in failed(report, INVITATION)
     assert failed(report, "The fault was to hit") == set()
 
 
@@ -202,7 +205,7 @@ def test_missing_identity_of_a_message_is_found(make_repository: Make) -> None:
         kinds=[CrashKind.KILLED_BEFORE, CrashKind.KILLED_AFTER],
         queues_for=RandomRuns,
     )
-    sent_twice = {"schedule_distribution/6/killed_after", "schedule_distribution/7/killed_before"}
+    sent_twice = {"schedule_distribution/8/killed_after", "schedule_distribution/9/killed_before"}
     assert failed(report, "mails: 2 x instead of 1 x: Reminder") == sent_twice
 
 
@@ -217,7 +220,7 @@ def test_missing_lease_is_found(make_repository: Make) -> None:
     """Without a lease, others look while the call is still on its way, and call again before it lands."""
     root = with_handler(make_repository(), "schedule_distribution", "ScheduleDistribution", NO_LEASE)
     report = run(root, "schedule_distribution", kinds=[CrashKind.SLOW, CrashKind.LATE])
-    assert failed(report, INVITATION) == {"schedule_distribution/4/slow", "schedule_distribution/4/late"}
+    assert failed(report, INVITATION) == {"schedule_distribution/6/slow", "schedule_distribution/6/late"}
 
 
 NO_ROWS_OF_ITS_OWN = """\
@@ -246,9 +249,9 @@ def test_failure_tells_how_to_repeat_it(make_repository: Make) -> None:
     report = run(root, "schedule_distribution", kinds=[CrashKind.KILLED_AFTER])
     _, _, explained = str(report).partition("\n\n")
     lines = explained.splitlines()
-    assert lines[0] == "schedule_distribution/4/killed_after (POST /API/v3/distributions)"
+    assert lines[0] == "schedule_distribution/6/killed_after (POST /API/v3/distributions)"
     assert lines[1].startswith(f"  {INVITATION} after nothing to contacts.csv [")
     assert lines[-1] == (
         f"  again: python -m qualtrics_etl.testing {FILE} --rows 5 --rows-per-batch 2"
-        " schedule_distribution/4/killed_after"
+        " schedule_distribution/6/killed_after"
     )

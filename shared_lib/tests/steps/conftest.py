@@ -293,8 +293,8 @@ class Place:
 
     # --- running --------------------------------------------------------------------------------------------------
 
-    def step(self, service: str) -> Step:
-        """Return a worker of a service, as a cold start makes it."""
+    def step(self, service: str, *, transport: Transport | None = None) -> Step:
+        """Return a worker of a service, as a cold start makes it; with another way to Qualtrics if need be."""
         kind = self.workflow.services[service].step
         step = self.steps.get(service) or getattr(importlib.import_module(kind.module), kind.class_name)
         return step(
@@ -306,7 +306,7 @@ class Place:
                 queues=UnsureQueues(self.queues, self.mishaps),
                 secrets=RenewableSecrets(self.secrets),
                 clock=self.clock,
-                transport=self.transport,
+                transport=transport or self.transport,
             )
         )
 
@@ -343,6 +343,12 @@ class Place:
         if settled:
             self.queues.of(service).delete(received.receipt)
         return settled
+
+    def handle_with(self, worker: Step, service: str) -> None:
+        """Let one worker, which may be warm, work on what waits for a service."""
+        for received in self.receive(service):
+            if worker.handle(Delivery(received, lambda: self.remaining_seconds)):
+                self.queues.of(service).delete(received.receipt)
 
     def deliver(self, service: str) -> list[bool | None]:
         """Give a service what waits for it, as Lambda would: whether each message was settled."""
@@ -386,7 +392,8 @@ class Place:
     def message(self, service: str, *facts: Fact, batch: str = WHOLE_RUN, **others: Any) -> Message:
         """Return a message for a service."""
         expires_at = START + MESSAGE_LIFETIME
-        return Message("acme-etl", RUN, service, batch, others.pop("expires_at", expires_at), context=facts, **others)
+        run, expires_at = others.pop("run", RUN), others.pop("expires_at", expires_at)
+        return Message("acme-etl", run, service, batch, expires_at, context=facts, **others)
 
     def send(self, message: Message, **attributes: str) -> None:
         """Put a message into its service's queue."""

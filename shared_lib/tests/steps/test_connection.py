@@ -44,16 +44,18 @@ def test_token_of_a_user_with_more_rights_reaches_a_warm_function(place: Place) 
 
 def test_waits_after_throttling_grow(place: Place) -> None:
     """A message that is throttled without being told for how long waits longer each time."""
-    place.fault("throttle", path="*/mailinglists", count=5)
+    place.fault("throttle", path="*/mailinglists", count=6)
     place.order_list()
     delays = []
-    for _ in range(5):
+    for _ in range(6):
         began = place.clock.now()
         place.deliver("create_mailing_list")
         place.wait_for("create_mailing_list")
         delays.append((place.clock.now() - began).total_seconds())
-    # Each wait is drawn from the upper half of 8, 16, 32 ... seconds.
-    assert [4 * 2**n <= delay <= 8 * 2**n for n, delay in enumerate(delays)] == [True] * 5
+    # Each wait is drawn from the upper half of 8, 16, 32 ... seconds, and reaches into another minute at least: a
+    # refusal leaves nothing of its own.
+    assert [4 * 2**n <= delay <= max(8 * 2**n, 60 + 1 + 40) for n, delay in enumerate(delays)] == [True] * 6
+    assert delays[-1] > delays[0]
 
 
 def test_reminder_is_found_under_whatever_list_and_type_it_is_shown(place: Place) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from qualtrics_etl.cli.concurrency import concurrency_remarks
 from qualtrics_etl.cli.functions import function_problems
 from qualtrics_etl.cli.rights import rights_problems
 from qualtrics_etl.errors import ConfigurationError
@@ -32,7 +33,7 @@ def check(
     Finds what can't work before it waits in a queue: unknown kinds, services in no chain, circles, neighbours whose
     messages don't fit, folders without a service, functions that run, read or package another service, layers that a
     kind needs and its function lacks, kinds without rights, handlers of another kind, settings that are missing or
-    wrong.
+    wrong. Notes what is still open, and concurrency that is too much for Qualtrics' limits.
 
     Exit code: 0 when all agree, 2 when not; each problem names its place and what is right.
 
@@ -54,6 +55,7 @@ def check(
             problems.append(f"config/{path.name}: still to be filled in: {', '.join(empty)}")
         else:
             problems += _settings_problems(root, path.stem, workflow, handlers)
+            problems += _concurrency_problems(root, path.stem, workflow)
     for problem in problems:
         typer.echo(f"error: {problem}", err=True)
     if problems:
@@ -115,6 +117,19 @@ def _settings_problems(root: Path, stage: str, workflow: Workflow, handlers: dic
             step_settings(handler.step.Settings, service, workflow.services[service].settings, config)
         except ConfigurationError as error:
             yield f"{error} {_lines(error, service, *files)}"
+
+
+def _concurrency_problems(root: Path, stage: str, workflow: Workflow) -> Iterator[str]:
+    """Yield what is absurd, and note what is only too much."""
+    try:
+        config = read_config(root, stage)
+    except ConfigurationError:
+        return  # told already
+    for remark in concurrency_remarks(root, workflow, config):
+        if remark.is_error:
+            yield remark.text
+        else:
+            typer.echo(f"note: {remark.text}")
 
 
 def _lines(error: ConfigurationError, service: str, config: YamlFile, workflow: YamlFile) -> str:

@@ -316,7 +316,10 @@ def seed_of(workflow: Workflow, config: StageConfig) -> Seed:
 def local_config(config: StageConfig, base_url: str, sftp: LocalSftpServer) -> StageConfig:
     """Return a stage's settings with the addresses of servers on this machine."""
     qualtrics = QualtricsSettings(
-        datacenter=config.qualtrics.datacenter, directory_id=config.qualtrics.directory_id, base_url=base_url
+        datacenter=config.qualtrics.datacenter,
+        directory_id=config.qualtrics.directory_id,
+        base_url=base_url,
+        share=config.qualtrics.share,
     )
     login = SftpSettings(host=sftp.host, port=sftp.port, user=sftp.user, host_key=sftp.host_key, auth="password")
     return config.model_copy(update={"qualtrics": qualtrics, "sftp": login})

@@ -20,6 +20,7 @@ from qualtrics_etl.qualtrics.envelope import Envelope, Record, read_envelope
 from qualtrics_etl.qualtrics.http import Answer, Client, base_url_of, longest_call_seconds
 from qualtrics_etl.qualtrics.libraries import LibraryMessage
 from qualtrics_etl.qualtrics.mailing_lists import MailingList
+from qualtrics_etl.qualtrics.pacing import Pace, Unpaced
 from qualtrics_etl.qualtrics.registry import ENDPOINTS, Endpoint, near_sunset
 from qualtrics_etl.qualtrics.surveys import Survey
 from qualtrics_etl.qualtrics.transport import Request, RequestsTransport, Response, Transport
@@ -43,6 +44,7 @@ __all__ = [
     "Mail",
     "MailingList",
     "OAuthClientCredentials",
+    "Pace",
     "Record",
     "ReportEntry",
     "Request",
@@ -50,6 +52,7 @@ __all__ = [
     "Response",
     "Survey",
     "Transport",
+    "Unpaced",
     "base_url_of",
     "contact_imports",
     "directories",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qualtrics_etl.ports import Clock, Secrets
 from qualtrics_etl.qualtrics.credentials import ApiToken, Credentials, OAuthClientCredentials
 from qualtrics_etl.qualtrics.http import Client, base_url_of
+from qualtrics_etl.qualtrics.pacing import Pace
 from qualtrics_etl.qualtrics.transport import Transport
 from qualtrics_etl.settings import StageConfig
 
@@ -19,7 +20,14 @@ SCOPES = (
 """What the steps need, and nothing else. Source: Qualtrics API reference, page on OAuth scopes."""
 
 
-def connect(config: StageConfig, secrets: Secrets, clock: Clock, *, transport: Transport | None = None) -> Client:
+def connect(
+    config: StageConfig,
+    secrets: Secrets,
+    clock: Clock,
+    *,
+    transport: Transport | None = None,
+    pace: Pace | None = None,
+) -> Client:
     """Make the client that a stage's settings describe; nothing is sent yet.
 
     Raises:
@@ -27,7 +35,7 @@ def connect(config: StageConfig, secrets: Secrets, clock: Clock, *, transport: T
     """
     settings = config.qualtrics
     base_url = settings.base_url or base_url_of(settings.datacenter)
-    return Client(base_url, _credentials(config, secrets), transport, stage=config.stage, clock=clock)
+    return Client(base_url, _credentials(config, secrets), transport, stage=config.stage, clock=clock, pace=pace)
 
 
 def _credentials(config: StageConfig, secrets: Secrets) -> Credentials:

@@ -17,8 +17,9 @@ from typing_extensions import override
 
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.qualtrics.envelope import Envelope, Record
+from qualtrics_etl.qualtrics.pacing import Pace, Unpaced
 from qualtrics_etl.qualtrics.registry import FETCH_TOKEN
-from qualtrics_etl.qualtrics.statuses import Attempt, error_for, set_secrets
+from qualtrics_etl.qualtrics.statuses import Attempt, error_for, retry_after, set_secrets
 from qualtrics_etl.qualtrics.transport import Request, Transport
 
 RENEW_BEFORE = timedelta(seconds=60)
@@ -41,6 +42,7 @@ class AuthContext:
         now: The time.
         number: How often the message tried, from 1.
         jitter: 0 to 1, by chance.
+        pace: Asked before a token is fetched: that is a request like any other.
     """
 
     transport: Transport
@@ -48,6 +50,7 @@ class AuthContext:
     now: datetime
     number: int = 1
     jitter: float = 0.5
+    pace: Pace = field(default_factory=Unpaced)
 
 
 class Credentials(Protocol):
@@ -126,7 +129,11 @@ class OAuthClientCredentials:
         return True
 
     def _fetch(self, context: AuthContext) -> tuple[str, datetime]:
-        response = context.transport.send(self._request(context))
+        request = self._request(context)
+        context.pace.take(FETCH_TOKEN)
+        response = context.transport.send(request)
+        if response.status == 429:
+            context.pace.refused(FETCH_TOKEN, seconds=retry_after(response, context.now) or 0.0)
         attempt = Attempt(
             FETCH_TOKEN,
             None,

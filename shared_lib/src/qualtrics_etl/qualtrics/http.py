@@ -15,12 +15,13 @@ from urllib.parse import urlencode, urlsplit
 
 from typing_extensions import override
 
-from qualtrics_etl.errors import ConfigurationError, PermanentError, QualtricsEtlError, RetryableError
+from qualtrics_etl.errors import ConfigurationError, NotYetError, PermanentError, QualtricsEtlError, RetryableError
 from qualtrics_etl.ports import Clock
 from qualtrics_etl.qualtrics.credentials import ApiToken, AuthContext, Credentials, OAuthClientCredentials
 from qualtrics_etl.qualtrics.envelope import Record, read_envelope
+from qualtrics_etl.qualtrics.pacing import Pace, Unpaced
 from qualtrics_etl.qualtrics.registry import MAX_BODY_BYTES, Endpoint
-from qualtrics_etl.qualtrics.statuses import Attempt, error_for, presentable
+from qualtrics_etl.qualtrics.statuses import Attempt, error_for, presentable, retry_after
 from qualtrics_etl.qualtrics.transport import (
     CONNECT_TIMEOUT_SECONDS,
     SLOWEST_UPLOAD_BYTES_PER_SECOND,
@@ -112,6 +113,7 @@ class Client:
         transport: The network, unless a test stands in for it.
         stage: Named in the remedies, so that they can be pasted.
         clock: Tells the time and waits between repeats.
+        pace: Asked before each request; without one, every request is sent at once.
         attempt: How often the message has tried, from 1: waits after a 429 grow with it.
         jitter: A number from 0 to 1, by chance.
     """
@@ -124,6 +126,7 @@ class Client:
         *,
         stage: str,
         clock: Clock,
+        pace: Pace | None = None,
         attempt: int = 1,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -132,6 +135,7 @@ class Client:
         self._transport = transport or RequestsTransport()
         self._stage = stage
         self._clock = clock
+        self._pace = pace or Unpaced()
         self._attempt = attempt
         self._jitter = jitter
 
@@ -152,6 +156,7 @@ class Client:
             self._transport,
             stage=self._stage,
             clock=self._clock,
+            pace=self._pace,
             attempt=attempt,
             jitter=self._jitter,
         )
@@ -174,7 +179,7 @@ class Client:
 
         Raises:
             ConfigurationError: Credentials, data center or an id of the settings is wrong; nothing was done.
-            NotYetError: Throttled (429); nothing was done.
+            NotYetError: Throttled (429), or the minute has no request left for us; nothing was done.
             RetryableError: No answer, a 5xx, or an answer that can't be read.
             PermanentError: Qualtrics refuses the request as it is.
         """
@@ -244,7 +249,11 @@ class Client:
             },
         )
         if not 200 <= response.status < 300:
-            raise error_for(response, envelope, self._described(endpoint, body, check))
+            error = error_for(response, envelope, self._described(endpoint, body, check))
+            if isinstance(error, NotYetError):
+                wait = self._pace.refused(endpoint, seconds=retry_after(response, self._clock.now()) or 0.0)
+                error.delay_seconds = max(error.delay_seconds, wait)
+            raise error
         if envelope is None:
             what = f"{endpoint.name}: status {response.status}, but the answer is not one of Qualtrics' API."
             remedy = "If it lasts: check qualtrics.datacenter (or qualtrics.base_url) in config/<stage>.yml."
@@ -258,6 +267,7 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
         timeout = endpoint.timeout_seconds + ANSWER_GRACE_SECONDS
+        self._pace.take(endpoint)
         try:
             return self._transport.send(Request(endpoint.method, url, headers, body, timeout))
         except RetryableError as error:
@@ -266,7 +276,9 @@ class Client:
             raise
 
     def _auth_headers(self) -> Mapping[str, str]:
-        context = AuthContext(self._transport, self._base_url, self._clock.now(), self._attempt, self._jitter())
+        context = AuthContext(
+            self._transport, self._base_url, self._clock.now(), self._attempt, self._jitter(), self._pace
+        )
         try:
             return self._credentials.headers(context)
         except RetryableError as error:

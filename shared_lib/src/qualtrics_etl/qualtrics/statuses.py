@@ -149,11 +149,17 @@ def _values(document: object) -> Iterator[str]:
 
 def delay_after(response: Response, attempt: Attempt) -> float:
     """Return how long to wait after a 429: as it says, in seconds or as a date; else longer each time, with jitter."""
-    said = _retry_after_seconds(response.headers.get("retry-after", "").strip(), attempt.now)
+    said = retry_after(response, attempt.now)
     if said is not None:
-        return min(max(said, 1.0), MAX_DELAY_SECONDS)
+        return said
     longest: float = min(THROTTLED_BASE_SECONDS * 2.0 ** min(attempt.number - 1, 10), THROTTLED_LONGEST_SECONDS)
     return longest * (0.5 + attempt.jitter / 2)
+
+
+def retry_after(response: Response, now: datetime) -> float | None:
+    """Return for how many seconds `Retry-After` says to stay away, within reason; None where it says nothing."""
+    said = _retry_after_seconds(response.headers.get("retry-after", "").strip(), now)
+    return None if said is None else min(max(said, 1.0), MAX_DELAY_SECONDS)
 
 
 def _retry_after_seconds(header: str, now: datetime) -> float | None:

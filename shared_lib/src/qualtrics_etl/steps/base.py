@@ -30,7 +30,7 @@ from qualtrics_etl.steps.outcomes import Acknowledge, DeadLetter, Defer, Ended, 
 from qualtrics_etl.workflow import Workflow
 
 if TYPE_CHECKING:
-    from qualtrics_etl.qualtrics import Transport
+    from qualtrics_etl.qualtrics import Pace, Transport
 
 logger = logging.getLogger("qualtrics_etl")
 
@@ -58,6 +58,7 @@ class Wiring:
     Attributes:
         service: Name of the service.
         transport: How requests reach Qualtrics; None for the ordinary way.
+        pace: Who says how many requests a minute may be sent; None for the slots in `objects`.
     """
 
     workflow: Workflow
@@ -69,6 +70,7 @@ class Wiring:
     clock: Clock
     new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex
     transport: Transport | None = None
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from qualtrics_etl.steps.base import Delivery, Step
 from qualtrics_etl.steps.outcomes import Ended, Prepared, Started, StillRunning
 
 if TYPE_CHECKING:
-    from qualtrics_etl.qualtrics import Client
+    from qualtrics_etl.qualtrics import Client, Endpoint, Pace
 
 LEASE_MARGIN_SECONDS = 60
 """How much longer than the function's time-out a lease lasts: longer than any call's time-out and the clocks' skew, so
@@ -90,7 +90,23 @@ class CallingStep(Step):
         from qualtrics_etl.qualtrics.connect import connect
 
         wiring = self._wiring
-        return connect(wiring.config, wiring.secrets, wiring.clock, transport=wiring.transport)
+        return connect(wiring.config, wiring.secrets, wiring.clock, transport=wiring.transport, pace=self._pace)
+
+    @cached_property
+    def _pace(self) -> Pace:
+        """The requests a minute that this worker may send: kept while the function is warm."""
+        from qualtrics_etl.pace import Slots
+
+        wiring = self._wiring
+        return wiring.pace or Slots(wiring.objects, wiring.clock, share=wiring.config.qualtrics.share)
+
+    @cached_property
+    def _endpoint(self) -> Endpoint:
+        """What the one call goes to."""
+        from qualtrics_etl.qualtrics.registry import ENDPOINTS
+
+        assert self.kind.calls is not None
+        return ENDPOINTS[self.kind.calls]
 
     def _client_for(self, message: Message) -> Client:
         """Return the connection for a message: the more often it was throttled, the longer it waits."""
@@ -130,11 +146,13 @@ class CallingStep(Step):
         """Return the entry: made by us, taken over, or settled already.
 
         Raises:
-            NotYetError: Another worker holds it.
+            NotYetError: Another worker holds it, or the minute has no request left.
         """
         key = self._key(message)
         held = self._ledger.read(key) if self._may_have_entry(message, delivery) else None
         if held is None:
+            # Where it is known that the call would have to wait, nothing is built or written before that.
+            self._pace.check(self._endpoint)
             held = self._ledger.claim(key, self._intent(message))
         if held.fresh or held.entry.state not in (State.INTENT, State.FAILED):
             return held
@@ -142,6 +160,7 @@ class CallingStep(Step):
             return held if message.generation <= held.entry.generation else self._next_generation(held, message)
         if held.lease_left > 0:
             raise NotYetError(f"Another worker is at {key}.", delay_seconds=held.lease_left + 1)
+        self._pace.check(self._endpoint)
         return self._ledger.take_over(held, lease_seconds=self._lease_seconds)
 
     def _next_generation(self, held: Held, message: Message) -> Held:
@@ -235,6 +254,8 @@ class CallingStep(Step):
             if held.entry.quiet_since is not None:
                 held, outcome = self._settle_earlier_call(held, body, key, message)
             if outcome is None:
+                # Nothing comes between the look at the clock and the call: who stood still there would call too late.
+                self._pace.reserve(self._endpoint)
                 self._check_deadline(delivery)
         except (LostClaimError, UndecidedError):
             raise

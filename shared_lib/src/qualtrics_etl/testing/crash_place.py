@@ -380,7 +380,8 @@ class _Watched(LambdaHandler):
             watch.around(worker, ACKNOWLEDGE, lambda: None)
         finally:
             watch.current = before
-            if not worker.alive and self.worker is worker:
+            # The next call is another worker's: what a warm one keeps in mind would change which calls it makes.
+            if self.worker is worker:
                 self._place.wire(self._service)
         return answer
 
