@@ -258,6 +258,6 @@ def _of(queues: Mapping[str, SqsQueue], service: str, what: str) -> SqsQueue:
     if service not in queues:
         raise ConfigurationError(
             f"This function knows no {what} of the service {service}.",
-            remedy="Run `qetl check`, then deploy: the function's environment names the queues it may send to.",
+            remedy="Run `make check`, then deploy: the function's environment names the queues it may send to.",
         )
     return queues[service]

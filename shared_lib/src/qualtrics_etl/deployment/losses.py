@@ -43,7 +43,7 @@ def refuse_losses(stage: Stage, changes: Changes, *, discard_messages: bool) -> 
             f"The plan would delete queues that are not empty; nothing was changed:\n{lines}\n",
             remedy=(
                 "Let the service finish what waits (dead letters: mend the cause, then `make redrive`), then deploy"
-                f" again; or lose them: `qetl deploy --stage {stage.name} --discard-messages`."
+                f" again; or lose them: {stage.make('deploy', DISCARD_MESSAGES='1')}, which is `--discard-messages`."
             ),
         )
 

@@ -131,7 +131,7 @@ def _failure(stage: Stage, output: Output) -> QualtricsEtlError:
     if "ExpiredToken" in said:
         remedy = "Sign in again, then deploy again: it goes on from there."
     elif 'Value not found at "ssm"' in said:
-        remedy = "serverless.yml names a parameter that Terraform does not make: `qetl check` says which."
+        remedy = "serverless.yml names a parameter that Terraform does not make: `make check` says which."
     elif "AccessDenied" in said or "not authorized" in said:
         remedy = f"The credentials may not do that; {stage.make('bootstrap')} brings a pipeline's rights up to date."
     return QualtricsEtlError(f"`sls deploy` failed:\n{lines}\n", remedy=remedy)
