@@ -13,10 +13,11 @@ import pytest
 from typing_extensions import override
 
 from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.local.dead_letters import dead_letters
 from qualtrics_etl.local.engine import Progress
 from qualtrics_etl.local.repository import open_repository
 from qualtrics_etl.local.run import LocalRun
-from qualtrics_etl.local.summary import Rows, dead_letters, skipped_files, summarize_runs
+from qualtrics_etl.summary import Rows, skipped_files, summarize_runs
 from qualtrics_etl.testing import Disturbance, Outcome, WorkflowChecks, run_workflow
 
 Make = Callable[..., Path]

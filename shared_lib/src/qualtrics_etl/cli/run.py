@@ -24,18 +24,10 @@ from rich.text import Text
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.json_log import JsonFormatter
 from qualtrics_etl.local import engine
+from qualtrics_etl.local.dead_letters import Waiting, dead_letters
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
-from qualtrics_etl.local.summary import (
-    Rows,
-    RunSummary,
-    Waiting,
-    dead_letters,
-    done_by_service,
-    skipped_files,
-    summarize_runs,
-    write_rejects,
-)
+from qualtrics_etl.summary import Rows, RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
 
 NARROWEST_LOG = 120
 EXIT_WAITING = 1

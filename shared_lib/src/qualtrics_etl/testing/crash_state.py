@@ -15,9 +15,9 @@ from typing import Any
 from qualtrics_etl.errors import OutcomeUnknownError
 from qualtrics_etl.ledger import Entry
 from qualtrics_etl.local.queues import LocalQueues
-from qualtrics_etl.local.summary import summarize_runs
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.simulator import Simulator
+from qualtrics_etl.summary import summarize_runs
 from qualtrics_etl.testing.runs import LONG_SECONDS
 from qualtrics_etl.workflow import Workflow
 

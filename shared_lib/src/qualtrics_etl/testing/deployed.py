@@ -23,9 +23,9 @@ from qualtrics_etl.local.emulator import ACCESS_KEY, open_directly
 from qualtrics_etl.local.place import Place, running_place, sftp_folder, start_place, stop_place
 from qualtrics_etl.local.repository import open_repository
 from qualtrics_etl.local.run import place_file
-from qualtrics_etl.local.summary import done_by_service
 from qualtrics_etl.settings import read_config
 from qualtrics_etl.simulator import Simulator
+from qualtrics_etl.summary import done_by_service
 from qualtrics_etl.testing.runs import Disturbance, lists_of, mails_of, run_workflow
 from qualtrics_etl.workflow import Workflow, read_workflow
 

@@ -13,11 +13,12 @@ from typing import Any
 from typing_extensions import override
 
 from qualtrics_etl.catalogue import PARSE_FILE
+from qualtrics_etl.local.dead_letters import Waiting, dead_letters
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import LocalRun
-from qualtrics_etl.local.summary import Rows, Waiting, dead_letters, done_by_service, summarize_runs
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.simulator import Fault, Simulator
+from qualtrics_etl.summary import Rows, done_by_service, summarize_runs
 from qualtrics_etl.testing.faults import FailingObjects
 
 LONG_SECONDS = 800 * 86_400.0

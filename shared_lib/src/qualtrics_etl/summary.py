@@ -1,4 +1,4 @@
-"""What became of a run, read from the ledger: every row accounted for, every id, and what still waits where."""
+"""What became of a run, read from the ledger: every row accounted for, and every id."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from qualtrics_etl.errors import PermanentError
 from qualtrics_etl.ledger import Held, Ledger, State
-from qualtrics_etl.local.queues import LocalQueues
 from qualtrics_etl.messages import (
     ContactsImported,
     DistributionScheduled,
@@ -80,23 +78,6 @@ class RunSummary:
     last_written_at: datetime = LONG_AGO
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A message that waits in a dead-letter queue.
-
-    Attributes:
-        service: Whose.
-        about: Which run and file it belongs to; empty for what can't be read.
-        cause: Why.
-        remedy: What to do.
-    """
-
-    service: str
-    about: str
-    cause: str
-    remedy: str
-
-
 def summarize_runs(workflow: Workflow, objects: ObjectStore, since: datetime = LONG_AGO) -> list[RunSummary]:
     """Read the ledger of the runs of files that went on after `since`, the latest last."""
     runs: dict[str, RunSummary] = {}
@@ -161,24 +142,6 @@ def write_rejects(run: RunSummary, objects: ObjectStore, path: Path) -> bool:
         # Every piece has the same header line; the file needs it once.
         path.write_bytes(pieces[0] + b"".join(piece.partition(b"\r\n")[2] for piece in pieces[1:]))
     return bool(pieces)
-
-
-def dead_letters(workflow: Workflow, queues: LocalQueues) -> Iterator[Waiting]:
-    """Yield what waits in the dead-letter queues."""
-    for service in workflow.services:
-        for message in queues.dead_letters_of(service).messages():
-            attributes = message.attributes
-            cause = attributes.get("cause", "It was received too often; the function's log says why.")
-            yield Waiting(service, _about(message.body), cause, attributes.get("remedy", ""))
-
-
-def _about(body: str) -> str:
-    try:
-        message = Message.decode(body)
-    except PermanentError:
-        return ""
-    file = f", file {message.fact(FileFetched).name}" if message.has(FileFetched) else ""
-    return f"run {message.run}{file}"
 
 
 def _take_in(run: RunSummary, workflow: Workflow, service: str, fact: Fact | None) -> None:
