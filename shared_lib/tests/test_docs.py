@@ -378,7 +378,7 @@ def test_prefixes_are_kept_as_long_as_terraform_says() -> None:
         for row in rows(section("docs/architecture.md", "## On AWS"))
         if len(row) == 3
     }
-    assert told == {prefix: kept[prefix] for prefix in ("ledger", "payloads", "rejects", "files", "pace")}
+    assert told == {prefix: kept[prefix] for prefix in ("ledger", "payloads", "rejects", "outcomes", "files", "pace")}
 
 
 def test_scenarios_are_those_of_the_simulator() -> None:

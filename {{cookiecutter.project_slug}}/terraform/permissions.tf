@@ -37,7 +37,7 @@ locals {
     }
     import_contacts = {
       read    = ["pace/*", "payloads/*"]
-      write   = ["pace/*", "payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*"] # halves of too large a batch
+      write   = ["pace/*", "payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*", "outcomes/*/{service}/*"] # halves of batches that can't be sent whole
       delete  = []
       secrets = module.logins.qualtrics
     }

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qualtrics_etl.errors import RowRejectedError
+    from qualtrics_etl.errors import RowRejectedError, RowSkippedError
     from qualtrics_etl.formats.rows import Row
     from qualtrics_etl.lambda_entry import lambda_handler
     from qualtrics_etl.qualtrics.contact_imports import Contact
@@ -30,6 +30,7 @@ _HOMES = {
     "Row": "formats.rows",
     "RowContext": "steps.contexts",
     "RowRejectedError": "errors",
+    "RowSkippedError": "errors",
     "RowValues": "steps.contexts",
     "RunContext": "steps.contexts",
     "ScheduleDistribution": "steps.schedule_distribution",
@@ -46,6 +47,7 @@ __all__ = [
     "Row",
     "RowContext",
     "RowRejectedError",
+    "RowSkippedError",
     "RowValues",
     "RunContext",
     "ScheduleDistribution",

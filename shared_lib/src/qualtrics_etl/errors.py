@@ -4,13 +4,15 @@
     ├── ConfigurationError        a setting or secret is wrong, and nothing came of the call: put it right, deploy
     │   └── WorkflowError         the fault is in workflow.yml, at the line that is named
     ├── InputError                what the client sent is unusable: it stops here, every other input goes on
-    │   └── RowRejectedError      a single row is unusable: it ends in the reject file, its neighbours go on
+    │   ├── RowRejectedError      a single row is unusable: it ends in the reject file, its neighbours go on
+    │   └── RowSkippedError       a single row is left out on purpose: it is counted as skipped, with the reason
     ├── NotYetError               nothing is wrong, only early: another look later, which costs no try
     │   └── UndecidedError        it can't be told yet what an earlier call did
     ├── RetryableError            likely to pass: tried again after a growing pause, until the tries are used up
     │   ├── LostClaimError        another worker has taken the work over: this one gives way
     │   └── PreconditionFailedError   an object is no longer as it was when it was read
     └── PermanentError            trying again changes nothing: the message waits until somebody follows the remedy
+        ├── RequestRefusedError   Qualtrics refuses what the request holds, all of it: a part of it may pass
         └── OutcomeUnknownError   Qualtrics may have acted, and acting twice could reach people: look there first
 
 Each text has three parts: the fault, its place, the next step. It never holds a secret or anything of a person.
@@ -96,6 +98,10 @@ class RowRejectedError(InputError):
     """A hook refuses one row; it is kept with the reason, and its neighbours go on."""
 
 
+class RowSkippedError(InputError):
+    """A hook leaves one row out, and says why; nothing is wrong with it."""
+
+
 class NotYetError(QualtricsEtlError):
     """There is nothing to do but to wait: for a limit, a job, or another worker at the same message.
 
@@ -149,6 +155,10 @@ class PreconditionFailedError(RetryableError):
 
 class PermanentError(QualtricsEtlError):
     """Trying again changes nothing: the message stays in the dead-letter queue until somebody follows the remedy."""
+
+
+class RequestRefusedError(PermanentError):
+    """Qualtrics refuses a request for what it holds; none of it had an effect, and a part of it may pass."""
 
 
 class OutcomeUnknownError(PermanentError):

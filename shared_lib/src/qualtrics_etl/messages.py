@@ -122,22 +122,20 @@ class ContactsImported(Fact):
     """A batch of contacts is in the mailing list.
 
     Attributes:
-        import_id: Id of the import job.
-        added: Contacts that were new to the directory.
-        updated: Contacts that the directory knew and merged.
-        failed: Rows that Qualtrics refused.
-        pending: Rows of which Qualtrics' counts say nothing.
-        rejected: Rows that a hook refused; they are in the reject file.
+        import_id: Id of the import job; empty where none was needed.
+        loaded: Rows that are contacts now, new to the directory.
+        updated: Rows whose contacts the directory knew, and merged.
         skipped: Rows that a hook left out.
+        rejected: Rows that a hook or Qualtrics refused; they are in the reject file.
+        pending: Rows of which Qualtrics says nothing definite.
     """
 
     import_id: str
-    added: int
+    loaded: int
     updated: int
-    failed: int
-    pending: int
-    rejected: int
     skipped: int
+    rejected: int
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)

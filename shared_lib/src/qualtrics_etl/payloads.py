@@ -33,6 +33,16 @@ def reject_key(place: str, batch: str) -> str:
     return f"rejects/{place}/{batch}.csv"
 
 
+def outcome_key(place: str, batch: str) -> str:
+    """Return where it is written what became of each row of a batch; `place` is `<run>/<service>`."""
+    return f"outcomes/{place}/{batch}.csv"
+
+
+def outcomes_prefix(place: str) -> str:
+    """Return where the outcomes of a service's batches lie; `place` is `<run>/<service>`."""
+    return f"outcomes/{place}/"
+
+
 def rejects_beside(batches_at: str) -> str:
     """Return where the rejects lie that belong to the batches below `batches_at`."""
     return "rejects/" + batches_at.removeprefix("payloads/").removesuffix("/batches")
@@ -103,15 +113,21 @@ def put_request(objects: ObjectStore, run: str, service: str, batch: str, body: 
     return key, digest
 
 
-def put_rejects(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> str:
-    """Store the rows that a request leaves out, beside it and under its rules; return the key."""
-    return put_request(objects, run, service, f"{batch}-rejects", body)[0]
+def put_rows(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> str:
+    """Store which row is what, beside the request and under its rules; return the key."""
+    return put_request(objects, run, service, f"{batch}-rows", body)[0]
 
 
-def publish_rejects(objects: ObjectStore, kept_at: str, place: str, batch: str) -> None:
-    """Copy the rejects of what was done to where they are looked for; `place` is `<run>/<service>`."""
-    if found := objects.get(kept_at):
-        objects.put(reject_key(place, batch), found.body)
+def get_rows(objects: ObjectStore, key: str) -> bytes:
+    """Read back which row is what.
+
+    Raises:
+        PermanentError: It has expired.
+    """
+    found = objects.get(key)
+    if found is None:
+        raise PermanentError(f"What was stored of each row, {key}, is gone.", remedy=EXPIRED)
+    return found.body
 
 
 def get_request(objects: ObjectStore, key: str, sha256: str) -> bytes:

@@ -27,16 +27,15 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(slots=True)
 class Rows:
-    """What became of the rows of a file; the six outcomes sum up to `read` when all is settled.
+    """What became of the rows of a file; the five outcomes sum up to `read` when all is settled.
 
     Attributes:
         read: Rows in the file, header not counted.
         loaded: New in the directory.
         updated: Known to the directory, and merged.
         skipped: Left out by a hook.
-        rejected: Put aside by the parser or a hook, with the reason.
-        failed: Refused by Qualtrics.
-        pending: Qualtrics' counts say nothing of them.
+        rejected: Put aside by the parser or a hook, or refused by Qualtrics, with the reason.
+        pending: Qualtrics says nothing definite of them.
     """
 
     read: int = 0
@@ -44,13 +43,12 @@ class Rows:
     updated: int = 0
     skipped: int = 0
     rejected: int = 0
-    failed: int = 0
     pending: int = 0
 
     @property
     def unaccounted(self) -> int:
         """Rows of which nothing is known yet: on their way, or in a dead-letter queue."""
-        return self.read - (self.loaded + self.updated + self.skipped + self.rejected + self.failed + self.pending)
+        return self.read - (self.loaded + self.updated + self.skipped + self.rejected + self.pending)
 
 
 @dataclass(slots=True)
@@ -147,7 +145,7 @@ def write_rejects(run: RunSummary, objects: ObjectStore, path: Path) -> bool:
 def _take_in(run: RunSummary, workflow: Workflow, service: str, fact: Fact | None) -> None:
     match fact:
         case FileParsed():
-            for importer in _importers_behind(workflow, service) or (service,):
+            for importer in importers_behind(workflow, service) or (service,):
                 rows = run.rows.setdefault(importer, Rows())
                 rows.read += fact.rows
                 rows.rejected += fact.rejected_rows
@@ -164,9 +162,8 @@ def _take_in(run: RunSummary, workflow: Workflow, service: str, fact: Fact | Non
 
 
 def _count(rows: Rows, fact: ContactsImported) -> None:
-    rows.loaded += fact.added
+    rows.loaded += fact.loaded
     rows.updated += fact.updated
-    rows.failed += fact.failed
     rows.pending += fact.pending
     rows.rejected += fact.rejected
     rows.skipped += fact.skipped
@@ -176,7 +173,7 @@ def _parses(workflow: Workflow, service: str) -> bool:
     return workflow.services[service].step.gives is FileParsed
 
 
-def _importers_behind(workflow: Workflow, service: str) -> tuple[str, ...]:
+def importers_behind(workflow: Workflow, service: str) -> tuple[str, ...]:
     """Return the services that import what this one parsed, in the order of the chains."""
     behind = (name for chain in workflow.chains.values() if service in chain for name in chain[chain.index(service) :])
     return tuple(dict.fromkeys(name for name in behind if workflow.services[name].step.gives is ContactsImported))

@@ -413,13 +413,13 @@ class Importing(CallingStep):
         return Started(self._api.call(key, body), TICK_SECONDS)
 
     @override
-    def _look(self, job_id: str, message: Message, notes: Mapping[str, int]) -> ContactsImported | StillRunning:
+    def _look(self, job_id: str, message: Message, entry: Entry, delivery: Delivery) -> Ended | StillRunning:
         answer = self._api.look(job_id)
         if answer == "running":
             return StillRunning(TICK_SECONDS)
         if answer == "ended badly":
             raise PermanentError("The job has failed.")
-        return ContactsImported(job_id, 1, 0, 0, 0, 0, 0)
+        return Ended(ContactsImported(job_id, 1, 0, 0, 0, 0))
 
     @override
     def _check_repeatable(self, message: Message) -> None:

@@ -79,7 +79,8 @@ class TapeNetwork:
             self._unreachable = 2 if request.method == "GET" else 0
             raise
         except PermanentError:
-            return _response(400, {})
+            # Not 400: what is refused for what it holds is halved, or rejected, and that is left to other tests.
+            return _response(403, {})
         except NotYetError:
             return _response(429, {})
 

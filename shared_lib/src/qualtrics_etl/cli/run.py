@@ -222,10 +222,10 @@ def _sums_of(run: RunSummary) -> Iterator[str]:
 def _sum_of(rows: Rows) -> str:
     parts = [
         f"{rows.loaded + rows.updated} imported ({rows.loaded} new, {rows.updated} known)",
-        f"{rows.rejected + rows.failed} rejected",
+        f"{rows.rejected} rejected",
         f"{rows.skipped} skipped",
         f"{rows.pending} pending" if rows.pending else "",
-        f"{rows.unaccounted} not settled yet" if rows.unaccounted else "",
+        f"{rows.unaccounted} unaccounted for" if rows.unaccounted else "",
     ]
     return f"{rows.read} rows in = {' + '.join(filter(None, parts))}"
 
