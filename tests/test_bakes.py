@@ -211,6 +211,7 @@ MADE = {
     "deploy": "deploy",
     "destroy": "destroy",
     "unlock": "unlock",
+    "receipt": "receipt",
     "redrive": "redrive",
     "tick": "tick",
     "logs": "logs",
@@ -235,7 +236,7 @@ def would_run(repository: Path, *words: str, **exported: str) -> tuple[list[str]
 @pytest.mark.parametrize("target", MADE)
 def test_stage_is_said_with_the_command(baked: Bake, target: str) -> None:
     """A stage that a shell has exported is none that was said; one that was said goes to qetl as one word."""
-    given = (target, "NAME=token", "SERVICE=import_contacts")
+    given = (target, "NAME=token", "SERVICE=import_contacts", "RUN=acme-etl-0123456789ab")
     assert would_run(baked(), *given) == would_run(baked(), *given, STAGE="prod")
     words, refused = would_run(baked(), *given, STAGE="prod")
     assert (words, f"Say which stage: make {target} STAGE=dev" in refused) == ([], True)
@@ -253,9 +254,11 @@ def test_consent_is_said_with_the_command(baked: Bake) -> None:
         "unlock": {"YES": "--yes"},
         "redrive": {"LIMIT": "--limit 1", "DRY_RUN": "--dry-run"},
         "logs": {"SINCE": "--since 1", "RUN": "--run 1"},
+        "receipt": {"OUT": "--out 1"},
     }
     for target, options in said.items():
-        given = (target, "STAGE=dev", *(["SERVICE=import_contacts"] if target == "redrive" else []))
+        needed = {"redrive": ["SERVICE=import_contacts"], "receipt": ["RUN=acme-etl-0123456789ab"]}
+        given = (target, "STAGE=dev", *needed.get(target, []))
         plain, _ = would_run(baked(), *given)
         assert would_run(baked(), *given, **dict.fromkeys([*options, "SERVICE"], "1"))[0] == plain
         words, _ = would_run(baked(), *given, *(f"{name}=1" for name in options))

@@ -15,6 +15,7 @@ from qualtrics_etl.cli.local import app as local_app
 from qualtrics_etl.cli.logs import logs
 from qualtrics_etl.cli.package import package
 from qualtrics_etl.cli.plan import plan
+from qualtrics_etl.cli.receipt import receipt
 from qualtrics_etl.cli.redrive import redrive
 from qualtrics_etl.cli.run import run
 from qualtrics_etl.cli.scan import scan
@@ -46,6 +47,7 @@ app.command(short_help="List the stages, and which are filled in.")(stages)
 app.command(short_help="Show the logs of a stage's functions.")(logs)
 app.command(short_help="Start a scheduled service now.")(tick)
 app.command(short_help="Send dead letters again, when their cause is gone.")(redrive)
+app.command(short_help="Write what became of each row of a run's file.")(receipt)
 app.command(short_help="Build what is deployed.")(package)
 app.command(short_help="Prepare an account for a stage: once each.")(bootstrap)
 app.command(short_help="Show what a deploy would change.")(plan)

@@ -21,12 +21,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from qualtrics_etl.cli.receipt import FOLDER, shortfall, write_receipt_file
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.json_log import JsonFormatter
 from qualtrics_etl.local import engine
 from qualtrics_etl.local.dead_letters import Waiting, dead_letters
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
+from qualtrics_etl.receipt import importers_of, receipt_path
 from qualtrics_etl.summary import Rows, RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
 
 NARROWEST_LOG = 120
@@ -201,6 +203,8 @@ def _report(
         rejects = Path(STATE_FOLDER) / "rejects" / f"{each.run}.csv"
         if write_rejects(each, place.objects, rejects):
             say(f"  Rejected rows, with line, field and reason: {rejects}")
+        for line in _write_receipts(repository, place, each):
+            say(f"  {line}")
     for reason in dict.fromkeys(skipped_files(repository.workflow, place.objects, since)):
         say(f"The file began no run. {reason} To take it again: --fresh forgets earlier runs.")
     console.print(_table(repository, place, runs, since, seconds), highlight=False, markup=False)
@@ -209,6 +213,17 @@ def _report(
         say(f"\n{letter.service}: waits in the dead-letter queue{about}\n  {letter.cause}\n  {letter.remedy}".rstrip())
     if waiting:
         say("\nA local run can't send messages back yet: mend the cause and run again with --fresh.")
+
+
+def _write_receipts(repository: Repository, place: LocalRun, run: RunSummary) -> Iterator[str]:
+    """Write the receipts of a run, and say where they are and which rows they can't account for."""
+    workflow = repository.workflow
+    importers = importers_of(workflow) if run.rows or run.refused_by else ()
+    for importer in importers:
+        path = receipt_path(FOLDER, workflow, run.run, importer)
+        sums = write_receipt_file(workflow, place.objects, run.run, importer, path)
+        yield f"What became of each row: {path}"
+        yield from shortfall(sums)
 
 
 def _sums_of(run: RunSummary) -> Iterator[str]:
