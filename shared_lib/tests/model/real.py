@@ -79,8 +79,7 @@ class TapeNetwork:
             self._unreachable = 2 if request.method == "GET" else 0
             raise
         except PermanentError:
-            # Not 400: what is refused for what it holds is halved, or rejected, and that is left to other tests.
-            return _response(403, {})
+            return _response(400, {})
         except NotYetError:
             return _response(429, {})
 

@@ -130,6 +130,28 @@ def test_halves_of_a_batch_lose_nothing_either(make_repository: Make) -> None:
     assert any(each.what.endswith("/halves/00000.1") for each in matrix.boundaries)
 
 
+REFUSED_ROWS = b"""email,language
+p0@client.example,EN
+p1@client.example,Hochdeutsch
+nobody@client,EN
+p3@client.example,EN
+"""
+"""The second row refuses its whole batch; the third fails in the job of its own."""
+
+
+def test_rows_that_qualtrics_refuses_end_the_same_wherever_a_worker_dies(make_repository: Make) -> None:
+    """A batch is halved, and a report is read: each row's outcome and reject is that of the clean run, whoever dies."""
+    root = with_file(make_repository())
+    (root / FILE).write_bytes(REFUSED_ROWS)
+    with CrashMatrix(root, FILE, rows=4) as matrix:
+        report = matrix.run(services=["import_contacts"], kinds=DEATHS)
+    assert report.is_good, f"\n{report}"
+    assert [result.case for result in report.results if result.stopped_as_unknown] == []
+    calls = [each.what for each in matrix.boundaries]
+    assert any("/halves/00000.1" in each for each in calls)
+    assert any(each.endswith("/report") for each in calls)
+
+
 def test_every_call_is_a_boundary(make_repository: Make) -> None:
     """Store, queues, Qualtrics and the client's server: every kind of call is found, and each is a case both ways."""
     with CrashMatrix(with_file(make_repository()), FILE) as matrix:

@@ -95,11 +95,20 @@ def error_for(response: Response, envelope: Envelope | None, attempt: Attempt) -
     if 300 <= status < 400:
         remedy = "Check qualtrics.datacenter in config/<stage>.yml: this host does not speak the API."
         return ConfigurationError(what, remedy=remedy, request_id=request_id)
-    if status in CONTENT_STATUSES and not _ABOUT_THE_PLACE.search(envelope.error_message):
+    if status in CONTENT_STATUSES and _is_about_content(envelope):
         return RequestRefusedError(what, remedy=_remedy(status, attempt), request_id=request_id)
     if 400 <= status < 500 and status != 408:
         return PermanentError(what, remedy=_remedy(status, attempt), request_id=request_id)
     return RetryableError(what, call_made=attempt.endpoint.has_effect, request_id=request_id)
+
+
+def _is_about_content(envelope: Envelope) -> bool:
+    """Whether it may be what the request holds that was refused: then a part of it may pass.
+
+    An answer without words may be of somebody between us and Qualtrics, who never looked into it.
+    """
+    has_words = bool(envelope.error_code or envelope.error_message)
+    return has_words and not _ABOUT_THE_PLACE.search(envelope.error_message)
 
 
 def set_secrets(names: tuple[str, ...]) -> str:
