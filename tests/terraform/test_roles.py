@@ -292,7 +292,7 @@ class RecordedObjects(ObjectsAround):
 
 
 def test_steps_touch_only_what_their_roles_allow(state: State, baked: Bake, tmp_path: Path) -> None:
-    """Run for real, with several batches, rejects and a file that comes twice: no key lies outside the role's."""
+    """Run for real, with several batches, rejects, a report and a file that comes twice: each key is in the role."""
     touched: set[tuple[str, str, str]] = set()
     repository = open_repository(shutil.copytree(baked(), tmp_path / "acme-etl"))
     place = LocalRun(
@@ -302,7 +302,8 @@ def test_steps_touch_only_what_their_roles_allow(state: State, baked: Bake, tmp_
         objects_for=lambda service, objects: RecordedObjects(service, objects, touched),
     )
     large = tmp_path / "large.csv"
-    rows = ["no address,Ann,Lee,EN,North,2026-01-02"]
+    # The parser refuses the first, and Qualtrics the second, so that its report is read.
+    rows = ["no address,Ann,Lee,EN,North,2026-01-02", "no<body@example.com,Ann,Lee,EN,North,2026-01-02"]
     rows += [f"p{n}@example.com,Ann,{'x' * 900},EN,North,2026-01-02" for n in range(6_000)]
     large.write_text("\n".join(["email,first_name,last_name,language,branch,visited_on", *rows]))
     again = Path(shutil.copyfile(large, tmp_path / "again.csv"))
@@ -323,4 +324,8 @@ def test_steps_touch_only_what_their_roles_allow(state: State, baked: Bake, tmp_
         if not any(fnmatchcase(key, pattern) for pattern in allowed.get((service, action), []))
     ]
     assert refused == []
+    assert {"outcomes", "rejects", "payloads"} <= {
+        key.split("/")[0] for service, _, key in touched if "import" in service
+    }
+    assert any("/jobs/" in key for _, _, key in touched)
     assert {action for _, action, _ in touched} == {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}

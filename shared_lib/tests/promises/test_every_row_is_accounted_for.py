@@ -145,6 +145,7 @@ def test_ledger_and_receipt_agree(place: Place) -> None:
 )
 def test_rows_that_failed_are_found(place: Place, scenarios: list[str]) -> None:
     """However the report counts, speaks, or keeps us waiting: the rows that failed are rejected, no others."""
+    place.fault("unnamed_failures", count=None)
     for scenario in scenarios:
         name, _, count = scenario.partition(":")
         path = REPORT if name in ("server_error", "throttle", "report_not_found") else ""
@@ -373,7 +374,14 @@ FATES = ["good", "good", "good", "bad row", "skipped", "skipped with a reason", 
     rows_per_batch=st.integers(1, 8),
     scenarios=st.sets(
         st.sampled_from(
-            ["one_based_report", "short_report_pages", "unknown_report_words", "untold_row", "unprocessed_addresses"]
+            [
+                "one_based_report",
+                "short_report_pages",
+                "unknown_report_words",
+                "untold_row",
+                "unnamed_failures",
+                "unprocessed_addresses",
+            ]
         ),
         max_size=3,
     ),
@@ -414,5 +422,5 @@ def test_any_mix_of_rows_has_exactly_one_line_a_row(
         if outcome in ("rejected", "skipped"):
             assert fate != "good"
             assert f"p{number}@client.example" not in came_in
-    if "untold_row" not in scenarios:
+    if not scenarios & {"untold_row", "unknown_report_words"}:
         assert "pending" not in became

@@ -297,6 +297,16 @@ def test_unprocessed_may_be_addresses(api: Any, simulator: Simulator) -> None:
     assert api.start_import(api.new_list(), ANN, wrong)["contacts"]["unprocessed"] == [BOB["email"]]
 
 
+def test_failures_may_be_told_by_the_report_alone(api: Any, simulator: Simulator) -> None:
+    """By a scenario, the status counts who failed and names nobody; the report does."""
+    simulator.arm(Fault("unnamed_failures"))
+    path = api.new_list()
+    job = api.start_import(path, ANN, {"email": "nobody"})
+    looked = api.result("GET", f"{path}/transactioncontacts/{job['id']}")
+    assert (looked["contacts"]["count"]["failed"], "invalidEmails" in looked) == (1, False)
+    assert told(report_of(api, job))[1] == ("1", "nobody", "FAILURE", "400")
+
+
 def test_report_may_speak_in_unknown_words(api: Any, simulator: Simulator) -> None:
     """By a scenario, words and codes are such as nobody has seen."""
     simulator.arm(Fault("unknown_report_words"))

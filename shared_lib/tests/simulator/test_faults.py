@@ -53,6 +53,7 @@ def create(api: Any) -> str:
         ("short_report_pages", "200", 1),
         ("one_based_report", "200", 1),
         ("unknown_report_words", "200", 1),
+        ("unnamed_failures", "200", 1),
         ("unprocessed_addresses", "200", 1),
     ],
 )

@@ -127,6 +127,12 @@ SCENARIOS: Mapping[str, Scenario] = {
         methods="POST",
         paths=IMPORTS,
     ),
+    "unnamed_failures": Scenario(
+        "an import does not name in `invalidEmails` whose addresses are none: only its report tells who failed",
+        aspect="unnamed_failures",
+        methods="POST",
+        paths=IMPORTS,
+    ),
     "unprocessed_addresses": Scenario(
         "an import names in `unprocessed` addresses, not positions",
         aspect="unprocessed_addresses",

@@ -94,7 +94,7 @@ def look_at_import(call: Call) -> Reply:
     """Say how far a job is; each look may move it on.
 
     Source: Qualtrics API reference, the page on the status of an import. Not documented; chosen: `invalidEmails` is
-    there when there are any, and a job that failed counts nothing.
+    there when there are any (by a scenario never), and a job that failed counts nothing.
     """
     _find(call)
     call.state.imports.look(call.params["import"], call.now)
@@ -106,7 +106,7 @@ def look_at_import(call: Call) -> Reply:
         "transactions": {"count": {"created": 0}},
         "status": job.status,
     }
-    wrong = [row.email for row in job.rows if row.outcome == FAILED and row.email]
+    wrong = [row.email for row in job.rows if job.names_failures and row.outcome == FAILED and row.email]
     return Reply(result | ({"invalidEmails": wrong} if wrong else {}))
 
 
@@ -167,6 +167,7 @@ def _job(call: Call, contacts: dict[str, dict[str, Any]]) -> ImportJob:
         accepted_at=call.now,
         first_number=int("one_based_report" in call.quirks),
         has_unknown_words="unknown_report_words" in call.quirks,
+        names_failures="unnamed_failures" not in call.quirks,
     )
 
 

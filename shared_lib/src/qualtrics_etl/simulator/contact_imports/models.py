@@ -59,6 +59,7 @@ class ImportJob:
         finished_at: None until it is finished.
         rows: The report, in the order of the request.
         first_number: What its report calls the first contact: 0, or 1 by a fault.
+        names_failures: Whether its status names invalid addresses; not by a fault.
         has_unknown_words: Whether, by a fault, its report speaks in words that nobody has seen.
     """
 
@@ -77,6 +78,7 @@ class ImportJob:
     rows: list[ReportRow] = field(default_factory=list)
     first_number: int = 0
     has_unknown_words: bool = False
+    names_failures: bool = True
 
     @property
     def status(self) -> str:
