@@ -63,7 +63,7 @@ FUNCTION = """\
         maximumConcurrency: ${{file(serverless/maximum_concurrency.cjs):{service}, null}}
 """
 """What `qetl check` reads of a function.yml, in the words of the template's."""
-TICK = "    - schedule:\n        rate:\n          - ${file(workflow.yml):services.fetch_sftp_file.schedule}\n"
+TICK = "    - schedule:\n        rate:\n          - ${file(serverless/schedules.cjs):fetch_sftp_file}\n"
 """The event that starts the chain."""
 
 MakeRepository = Callable[..., Path]

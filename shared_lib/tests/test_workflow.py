@@ -131,7 +131,7 @@ def test_chain_without_a_schedule_is_told(tmp_path: Path) -> None:
     """Deployed, a chain that begins on a tick would wait for one for ever."""
     assert error_of(tmp_path, DEFAULT_CHAIN, fetch_sftp_file={"schedule": None}) == (
         "workflow.yml:11: `fetch_sftp_file` begins chain `c0` and has no `schedule`, so nothing ever starts it."
-        " Write `schedule: rate(15 minutes)`."
+        " Write `schedule: cron(H/15 * * * ? *)`."
     )
 
 
@@ -166,7 +166,9 @@ def test_serial_service_takes_one_message_at_a_time(tmp_path: Path) -> None:
         ("batch_size", 11, "Give 1 to 10."),
         ("max_receive_count", 1, "Give 2 to 1000; 5 is usual."),
         ("memory_mb", 64, "Give 128 to 10240."),
-        ("schedule", "hourly", "Give `rate(15 minutes)` or `cron(0 6 * * ? *)`."),
+        ("schedule", "hourly", "Give `rate(15 minutes)`, `cron(H 6 * * ? *)` or `cron(H/15 * * * ? *)`."),
+        ("schedule", "cron(0 H * * ? *)", "Give `rate(15 minutes)`, `cron(H 6 * * ? *)` or `cron(H/15 * * * ? *)`."),
+        ("schedule", "cron(H/61 6 * * ? *)", "Give `rate(15 minutes)`, `cron(H 6 * * ? *)` or `cron(H/15 * * * ? *)`."),
         ("color", "red", "See the comments in workflow.yml, or a freshly generated repository."),
     ],
 )
@@ -175,6 +177,21 @@ def test_value_out_of_bounds_says_what_to_give(tmp_path: Path, key: str, value: 
     text = error_of(tmp_path, DEFAULT_CHAIN, fetch_sftp_file={key: value})
     assert f"`services.fetch_sftp_file.{key}" in text
     assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("rate(15 minutes)", "rate(15 minutes)"),
+        ("cron(0 6 * * ? *)", "cron(0 6 * * ? *)"),
+        ("cron(H 6 ? * THU *)", "cron(55 6 ? * THU *)"),
+        ("cron(H/15 * * * ? *)", "cron(10/15 * * * ? *)"),
+    ],
+)
+def test_minute_of_a_schedule_is_the_clients_own(tmp_path: Path, written: str, expected: str) -> None:
+    """Only the H of a minute is replaced, by a number that the names of workflow and service make."""
+    workflow = make(tmp_path, DEFAULT_CHAIN, fetch_sftp_file={"schedule": written})
+    assert (workflow.schedule_of("fetch_sftp_file"), workflow.schedule_of("parse_file")) == (expected, None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "name: acme-etl", "chains: {}\nservices: {}\nname: x", "services: 7"])

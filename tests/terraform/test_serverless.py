@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import yaml
 from tests.terraform.conftest import (
     ACCOUNT,
     OTHER_ANSWERS,
@@ -29,6 +31,7 @@ from tests.terraform.conftest import (
 from tests.terraform.environments import python_environment
 
 from qualtrics_etl.deployment.package import build_package
+from qualtrics_etl.workflow import read_workflow
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +97,7 @@ def test_one_function_in_full(printed: dict[str, Any]) -> None:
                     "functionResponseType": "ReportBatchItemFailures",
                 }
             },
-            {"schedule": {"name": name, "rate": ["rate(15 minutes)"]}},
+            {"schedule": {"name": name, "rate": ["cron(10/15 * * * ? *)"]}},
         ],
         "package": {"artifact": "build/local/functions/fetch_sftp_file.zip"},
     }
@@ -159,6 +162,31 @@ def test_words_for_concurrency_set_no_cap(
         "fetch_sftp_file": 7,
     }
     assert queues["parse_file"]["arn"] == arn("sqs", "acme-etl-local-parse-file.fifo")
+
+
+def test_minutes_of_schedules_are_those_that_the_library_tells(own: Path, tmp_path: Path) -> None:
+    """What `sls` writes in the place of an H is what `Workflow.schedule_of` says, for any client."""
+    kind = read_yaml(own / "workflow.yml")["services"]["fetch_sftp_file"]
+    following = read_yaml(own / "workflow.yml")["services"]["parse_file"]
+    workflows = []
+    for number in range(50):
+        written = ["cron(H 6 * * ? *)", "cron(H/7 * * * ? *)", "rate(1 hour)", "cron(5 6 * * ? *)"]
+        starts = {f"fetch_{letter}": kind | {"schedule": each} for letter, each in zip("abcd", written, strict=True)}
+        chains = {name: [name, "parse_file"] for name in starts}
+        workflows.append({"name": f"client-{number}", "chains": chains, "services": starts | {"parse_file": following}})
+    resolver = json.dumps(str(own / "serverless" / "schedules.cjs"))
+    script = f"""
+        const schedules = require({resolver});
+        const all = {json.dumps(workflows)}.map((workflow) => schedules({{ resolveVariable: async () => workflow }}));
+        Promise.all(all).then((answers) => console.log(JSON.stringify(answers)));
+    """
+    answer = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
+    told = []
+    for each in workflows:
+        (tmp_path / "workflow.yml").write_text(yaml.safe_dump(each), encoding="utf-8")
+        workflow = read_workflow(tmp_path)
+        told.append({name: workflow.schedule_of(name) for name in workflow.starts()})
+    assert json.loads(answer) == told
 
 
 def test_missing_hand_over_is_named(serverless: Serverless, hand_over: HandOver, copy_of: Copy) -> None:

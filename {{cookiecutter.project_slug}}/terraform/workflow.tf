@@ -36,7 +36,8 @@ locals {
       : !contains(["*", "?"], local.crons[service][2]) || local.crons[service][3] != "*" || local.crons[service][5] != "*" ? null
       : contains(["MON-FRI", "2-6"], local.crons[service][4]) ? 3 * 86400
       : !contains(["*", "?"], local.crons[service][4]) ? null
-      : local.crons[service][1] == "*" ? 3600 : 86400
+      : local.crons[service][1] != "*" ? 86400
+      : try(60 * regex("^H/(\\d+)$", local.crons[service][0])[0], 3600)
     )
   }
 

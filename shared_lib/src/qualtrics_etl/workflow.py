@@ -5,6 +5,8 @@ Checked means: whatever passes here can work. Each error names the line and the 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -49,7 +51,19 @@ WorkflowName = Annotated[
     StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=3, max_length=20),
     AfterValidator(_not_reserved),
 ]
-Schedule = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\([^()]+\)$")]
+
+
+_SPREAD = re.compile(r"(?<=^cron\()H(?:/([1-9]|[1-5]\d|60))?(?= )")
+"""In the place of a cron's minute: some minute of the hour, or every so many minutes from some minute on."""
+
+
+def _known_letters(schedule: str) -> str:
+    if re.search(r"\bH\b", _SPREAD.sub("0", schedule)):
+        raise ValueError("H stands for the minute of a cron, as H or H/15, and for nothing else")
+    return schedule
+
+
+Schedule = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\([^()]+\)$"), AfterValidator(_known_letters)]
 
 
 class Service(Settings):
@@ -62,7 +76,8 @@ class Service(Settings):
         concurrency: `serial` (strictly one after the other, in order), `unbounded`, or at most so many at once.
         batch_size: Messages one invocation gets.
         max_receive_count: Tries before a message goes to the dead-letter queue.
-        schedule: When to look for input: `rate(...)` or `cron(...)`, UTC; for the first service of a chain.
+        schedule: When to look for input: `rate(...)` or `cron(...)`, UTC; for the first service of a chain. A cron's
+            minute may be `H` or `H/15`: `Workflow.schedule_of` says which it is.
         settings: The step's own settings; `config/<stage>.yml` may override each.
     """
 
@@ -126,6 +141,16 @@ class Workflow:
         """Return whether a message of this service stands for a run or a batch."""
         return self.services[service].step.level
 
+    def schedule_of(self, service: str) -> str | None:
+        """Return a service's schedule as AWS takes it; None where it has none.
+
+        `H` becomes a minute that is made from the names of workflow and service: always the same for one client, and
+        another for others, so that not all of them ask Qualtrics at the full hour. serverless/schedules.cjs of a
+        generated repository computes the same.
+        """
+        schedule = self.services[service].schedule
+        return None if schedule is None else _SPREAD.sub(lambda found: _minute(self.name, service, found[1]), schedule)
+
     def fan_ins_behind(self, service: str) -> tuple[str, ...]:
         """Return the run-level services that wait for all batches of this batch-level one, directly or further on."""
         found: dict[str, None] = {}
@@ -135,6 +160,11 @@ class Workflow:
             else:
                 found.update(dict.fromkeys(self.fan_ins_behind(following)))
         return tuple(found)
+
+
+def _minute(workflow: str, service: str, step: str | None) -> str:
+    number = int.from_bytes(hashlib.sha256(f"{workflow}/{service}".encode()).digest()[:4])
+    return f"{number % int(step)}/{step}" if step else str(number % 60)
 
 
 def read_workflow(root: Path) -> Workflow:
@@ -224,7 +254,7 @@ def _remedy(location: tuple[str | int, ...]) -> str:
         "concurrency": "Give `serial`, `unbounded` or a number from 2 to 1000.",
         "batch_size": "Give 1 to 10.",
         "max_receive_count": "Give 2 to 1000; 5 is usual.",
-        "schedule": "Give `rate(15 minutes)` or `cron(0 6 * * ? *)`.",
+        "schedule": "Give `rate(15 minutes)`, `cron(H 6 * * ? *)` or `cron(H/15 * * * ? *)`.",
         "kind": f"Known kinds: {', '.join(sorted(KINDS))}.",
     }.get(last, "See the comments in workflow.yml, or a freshly generated repository.")
 
@@ -329,7 +359,7 @@ def _start_problems(file: YamlFile, chain_name: str, name: str) -> Iterator[Work
     elif starts_on is Ticked and not service.get("schedule"):
         yield WorkflowError(
             f"`{name}` begins chain `{chain_name}` and has no `schedule`, so nothing ever starts it.",
-            remedy="Write `schedule: rate(15 minutes)`.",
+            remedy="Write `schedule: cron(H/15 * * * ? *)`.",
             line=file.line_of("services", name),
         )
 

@@ -150,7 +150,7 @@ def break_function_schedule(root: Path) -> str:
     return (
         "error: services/fetch_sftp_file/function.yml:9: it has no event for the service's schedule: nothing would"
         " start it. Add `- schedule: {name: '${self:custom.prefix}-fetch-sftp-file',"
-        " rate: ['${file(workflow.yml):services.fetch_sftp_file.schedule}']}` to `events`."
+        " rate: ['${file(serverless/schedules.cjs):fetch_sftp_file}']}` to `events`."
     )
 
 

@@ -16,12 +16,13 @@ from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.workflow import Workflow
 from qualtrics_etl.yaml_lines import YamlFile, read_yaml
 
-# The three ways in which a function.yml names a service: parameters of Terraform's, workflow.yml, concurrency.
+# The ways in which a function.yml names a service: parameters of Terraform's, workflow.yml, what is made from that.
 _NAMED = re.compile(
     r"\$\{ssm:\$\{self:custom\.parameters\}/(\w+)/"
     r"|\$\{file\(workflow\.yml\):services\.(\w+)"
-    r"|\$\{file\(serverless/maximum_concurrency\.cjs\):(\w+)"
+    r"|\$\{file\(serverless/\w+\.cjs\):(\w+)"
 )
+_SCHEDULES = "file(serverless/schedules.cjs)"
 _LISTED = re.compile(r"\$\{file\(services/([^/()]+)/function\.yml\)\}")
 
 
@@ -55,14 +56,14 @@ def _of_service(root: Path, service: str, workflow: Workflow, for_all: list[str]
     yield from _wrong_values(file, service)
     yield from _other_services(file, service)
     yield from _wrong_layers(file, service, workflow.services[service].step, for_all)
-    if workflow.services[service].schedule is not None and f"services.{service}.schedule}}" not in "".join(
+    if workflow.services[service].schedule is not None and f"{_SCHEDULES}:{service}}}" not in "".join(
         text for _, text in _texts(function, ())
     ):
         line = file.line_of(service, "events")
         yield (
             f"{_name(service)}:{line}: it has no event for the service's schedule: nothing would start it. Add"
             f" `- schedule: {{name: '${{self:custom.prefix}}-{service.replace('_', '-')}',"
-            f" rate: ['${{file(workflow.yml):services.{service}.schedule}}']}}` to `events`."
+            f" rate: ['${{{_SCHEDULES}:{service}}}']}}` to `events`."
         )
 
 
