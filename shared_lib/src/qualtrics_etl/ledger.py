@@ -23,6 +23,8 @@ from qualtrics_etl.errors import LostClaimError, PermanentError, QualtricsEtlErr
 from qualtrics_etl.messages import Fact, decode_fact, encode_fact
 from qualtrics_etl.ports import ObjectStore, StoredObject
 
+WAIVED_ROWS = "waived"
+"""The note of a waived entry that says how many good rows were given up with it."""
 PUTS = 2
 """Tries at writing an entry: what was just done at Qualtrics is not forgotten for one unanswered put."""
 
@@ -98,9 +100,9 @@ class Entry:
         notes: Counts that belong to the request, for the receipt.
         job_id: Of a job that Qualtrics runs.
         fact: What is true now; None while not done, and for work that was skipped.
-        skipped: Why there was nothing to do.
-        outputs: What is sent on.
-        cause: Why it failed.
+        skipped: Why there was nothing to do; of what is waived, why it was given up.
+        outputs: What is sent on; of what is waived, the marks that let others go on without it.
+        cause: Why it failed; kept when it is waived.
     """
 
     state: State

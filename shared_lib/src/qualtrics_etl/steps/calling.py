@@ -116,13 +116,13 @@ class CallingStep(Step):
 
     @final
     @override
-    def _work_on(self, message: Message, delivery: Delivery) -> Entry | None:
+    def _work_on(self, message: Message, delivery: Delivery) -> Entry:
         try:
             entry = self._advance(message, delivery)
         except (ConfigurationError, PermanentError):
             self._forget_client()
             raise
-        if entry is not None and entry.state is State.FAILED:
+        if entry.state is State.FAILED:
             self._forget_client()
         return entry
 
@@ -130,12 +130,10 @@ class CallingStep(Step):
         """Let the next message read the secrets again: they may be what was wrong, and renewed by then."""
         self.__dict__.pop("_client", None)
 
-    def _advance(self, message: Message, delivery: Delivery) -> Entry | None:
+    def _advance(self, message: Message, delivery: Delivery) -> Entry:
         held = self._open(message, delivery)
         match held.entry.state:
-            case State.WAIVED:
-                return None
-            case State.DONE | State.FAILED:
+            case State.DONE | State.FAILED | State.WAIVED:
                 return held.entry
             case State.STARTED:
                 return self._look_on(held, message)
