@@ -71,6 +71,11 @@ def content_run(workflow: str, sha256: str, intake: str = "") -> str:
     return f"{run}-{intake}" if intake else run
 
 
+def erased_key(run: str) -> str:
+    """Return the record of what was erased of a run: it outlives the data."""
+    return f"ledger/{run}/erased.json"
+
+
 def checked_key(key: str, *, below: str) -> str:
     """Return a key that a message names, if it lies where such things lie.
 

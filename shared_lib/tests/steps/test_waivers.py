@@ -158,7 +158,7 @@ def test_batches_that_have_not_come_are_refused(place: Place, contacts: Callable
 
 def test_intake_is_not_waived(place: Place) -> None:
     """The next tick would look again, so nothing would be given up."""
-    with pytest.raises(ConfigurationError, match=r"^fetch_sftp_file takes files in"):
+    with pytest.raises(ConfigurationError, match=r"^fetch_sftp_file takes input in"):
         waive(place, None, "fetch_sftp_file")
 
 

@@ -90,10 +90,10 @@ class Waivers:
         """
         if service in self._workflow.starts():
             raise ConfigurationError(
-                f"{service} takes files in: what it gives up, its next tick looks at again.",
+                f"{service} takes input in: what it gives up would only be taken again.",
                 remedy="Mend the cause, or delete its dead letter.",
             )
-        if not any(self._objects.list(f"ledger/{run}/")):
+        if "/" in run or not any(self._objects.list(f"ledger/{run}/")):
             raise ConfigurationError(
                 f"There is no run {run}.", remedy="`qetl status` lists the runs; a dead letter names its own."
             )
