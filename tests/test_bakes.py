@@ -212,6 +212,9 @@ MADE = {
     "destroy": "destroy",
     "unlock": "unlock",
     "redrive": "redrive",
+    "waive": "waive",
+    "erase": "erase",
+    "status": "status",
     "tick": "tick",
     "logs": "logs",
     "plan": "plan",
@@ -235,7 +238,7 @@ def would_run(repository: Path, *words: str, **exported: str) -> tuple[list[str]
 @pytest.mark.parametrize("target", MADE)
 def test_stage_is_said_with_the_command(baked: Bake, target: str) -> None:
     """A stage that a shell has exported is none that was said; one that was said goes to qetl as one word."""
-    given = (target, "NAME=token", "SERVICE=import_contacts")
+    given = (target, "NAME=token", "SERVICE=import_contacts", "RUN=acme-0", "WHY=sent anew")
     assert would_run(baked(), *given) == would_run(baked(), *given, STAGE="prod")
     words, refused = would_run(baked(), *given, STAGE="prod")
     assert (words, f"Say which stage: make {target} STAGE=dev" in refused) == ([], True)
@@ -253,13 +256,43 @@ def test_consent_is_said_with_the_command(baked: Bake) -> None:
         "unlock": {"YES": "--yes"},
         "redrive": {"LIMIT": "--limit 1", "DRY_RUN": "--dry-run"},
         "logs": {"SINCE": "--since 1", "RUN": "--run 1"},
+        "status": {"LIMIT": "--limit 1"},
+        "waive": {"YES": "--yes"},
+        "erase": {"EVEN_UNFINISHED": "--even-unfinished", "YES": "--yes"},
+    }
+    needed = {
+        "redrive": ("SERVICE=import_contacts",),
+        "waive": ("SERVICE=import_contacts", "RUN=acme-0", "WHY=sent anew"),
+        "erase": ("RUN=acme-0",),
     }
     for target, options in said.items():
-        given = (target, "STAGE=dev", *(["SERVICE=import_contacts"] if target == "redrive" else []))
+        given = (target, "STAGE=dev", *needed.get(target, ()))
         plain, _ = would_run(baked(), *given)
         assert would_run(baked(), *given, **dict.fromkeys([*options, "SERVICE"], "1"))[0] == plain
         words, _ = would_run(baked(), *given, *(f"{name}=1" for name in options))
         assert words == plain + " ".join(options.values()).split()
+
+
+def test_waiver_names_each_batch_and_reads_its_reason_as_text(baked: Bake) -> None:
+    """Several batches are several options; the reason, which is free text, reaches qetl as one word and no command."""
+    words, _ = would_run(baked(), "waive", "STAGE=dev", "SERVICE=s", "RUN=r", "BATCH=00003 00017", "WHY=x; echo *")
+    assert words == [
+        "waive",
+        "s",
+        "--stage",
+        "dev",
+        "--run",
+        "r",
+        "--batch",
+        "00003",
+        "--batch",
+        "00017",
+        "--why",
+        "$WHY",
+    ]
+    for missing in ("SERVICE=s", "RUN=r", "WHY=x"):
+        given = [each for each in ("SERVICE=s", "RUN=r", "WHY=x") if each != missing]
+        assert "Say what and why: make waive" in would_run(baked(), "waive", "STAGE=dev", *given)[1]
 
 
 def test_pipelines_say_what_they_mean(baked: Bake) -> None:

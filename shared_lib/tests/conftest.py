@@ -131,6 +131,12 @@ def make_repository(tmp_path: Path) -> MakeRepository:
     return make
 
 
+@pytest.fixture(scope="session")
+def write_repository_at() -> Callable[[Path], Path]:
+    """Write a repository of the default flow at a place that several tests share."""
+    return write_repository
+
+
 @pytest.fixture
 def write_contacts(tmp_path: Path) -> Callable[..., Path]:
     """Write a file of contacts: good rows, then rows with a cell too many."""

@@ -77,7 +77,7 @@ def test_fresh_forgets_what_was_taken(make_repository: Make, write_contacts: Mak
 
 
 def test_what_cannot_succeed_is_told_with_its_remedy(make_repository: Make, write_contacts: Make) -> None:
-    """Exit code 1: something waits in a dead-letter queue; the text says why and what to do."""
+    """Exit code 1: something waits in a dead-letter queue; the text says why, who waits for it, and what to do."""
     result = qetl_run(make_repository(), write_contacts(good=1, bad=9))
     assert result.returncode == 1
     assert re.search(
@@ -85,6 +85,7 @@ def test_what_cannot_succeed_is_told_with_its_remedy(make_repository: Make, writ
     )
     assert "9 of 10 rows were rejected, more than max_reject_ratio (20%) allows" in result.stdout
     assert "Then mend delimiter, encoding, columns or the row model" in result.stdout
+    assert "\n  create_mailing_list waits for parse_file (dead-lettered)\n" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from qualtrics_etl.cli.status import sums_of, wait_lines
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.json_log import JsonFormatter
 from qualtrics_etl.local import engine
 from qualtrics_etl.local.dead_letters import Waiting, dead_letters
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
-from qualtrics_etl.summary import Rows, RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
+from qualtrics_etl.status import DeadLetter, status_of
+from qualtrics_etl.summary import RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
 
 NARROWEST_LOG = 120
 EXIT_WAITING = 1
@@ -196,7 +198,9 @@ def _report(
     runs = summarize_runs(repository.workflow, place.objects, since)
     for each in runs:
         say(f"Run {each.run}, file {each.file_name}")
-        for line in _sums_of(each):
+        for line in sums_of(each):
+            say(f"  {line}")
+        for line in _waits_of(each, repository, place, waiting):
             say(f"  {line}")
         rejects = Path(STATE_FOLDER) / "rejects" / f"{each.run}.csv"
         if write_rejects(each, place.objects, rejects):
@@ -211,23 +215,10 @@ def _report(
         say("\nA local run can't send messages back yet: mend the cause and run again with --fresh.")
 
 
-def _sums_of(run: RunSummary) -> Iterator[str]:
-    """Yield a line a service that imports; its name is said where there are several."""
-    if run.refused_by:
-        yield f"Refused as a whole by {run.refused_by}: its dead letter says why."
-    for service, rows in run.rows.items():
-        yield f"{service}: {_sum_of(rows)}" if len(run.rows) > 1 else _sum_of(rows)
-
-
-def _sum_of(rows: Rows) -> str:
-    parts = [
-        f"{rows.loaded + rows.updated} imported ({rows.loaded} new, {rows.updated} known)",
-        f"{rows.rejected + rows.failed} rejected",
-        f"{rows.skipped} skipped",
-        f"{rows.pending} pending" if rows.pending else "",
-        f"{rows.unaccounted} not settled yet" if rows.unaccounted else "",
-    ]
-    return f"{rows.read} rows in = {' + '.join(filter(None, parts))}"
+def _waits_of(run: RunSummary, repository: Repository, place: LocalRun, waiting: list[Waiting]) -> Iterator[str]:
+    letters = [DeadLetter(each.service, each.run, each.batch, each.error, each.cause, each.remedy) for each in waiting]
+    found = status_of(repository.workflow, place.objects, run.run, letters)
+    return wait_lines(found) if found else iter(())
 
 
 def _table(
