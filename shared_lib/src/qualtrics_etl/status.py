@@ -109,7 +109,7 @@ class RunStatus:
     Attributes:
         state: In one word.
         summary: What became of its rows.
-        services: Those that take part in it, in the order of the workflow.
+        services: Those that take part in it, in their order.
         waits: Which of them wait, and what for.
         erased_at: When its personal data was last erased; empty where it was not.
         last_written_at: When its ledger last changed.
@@ -239,7 +239,7 @@ class _Reading:
     # --- pieces -------------------------------------------------------------------------------------------------------
 
     def _taking_part(self) -> Iterator[str]:
-        """Yield the services that a run goes through, in the order of the workflow."""
+        """Yield the services that a run goes through, in their order."""
         workflow, found = self._workflow, {service for service, _ in self._ledger.entries}
         for start in workflow.starts():
             if found & set(workflow.next_of(start)):
@@ -249,7 +249,12 @@ class _Reading:
             new = set(workflow.next_of(ends.pop())) - found
             found |= new
             ends.extend(new)
-        return (name for name in workflow.services if name in found and name not in workflow.starts())
+        rest = [name for name in workflow.services if name in found and name not in workflow.starts()]
+        while rest:
+            # In the order of their chain, which is not that of the file where chains begin apart and end alike.
+            name = next(name for name in rest if not set(workflow.before(name)) & set(rest))
+            rest.remove(name)
+            yield name
 
     def _before(self, service: str) -> list[str]:
         return [name for name in self._workflow.before(service) if name in self._part]

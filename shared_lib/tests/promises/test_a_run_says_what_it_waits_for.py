@@ -202,6 +202,37 @@ def test_run_waits_at_the_first_of_two_services(place: Place, contacts: Contacts
     )
 
 
+def test_run_is_told_by_the_chain_that_it_goes_through(place: Place, contacts: Contacts) -> None:
+    """Where chains of several intakes end alike, what the other chain would have done is not missed, nor waited for."""
+    kinds = {
+        "fetch_other": "fetch_sftp_file",
+        "parse_other": "parse_file",
+        "create_other": "create_mailing_list",
+        "import_other": "import_contacts",
+        "import_again": "import_contacts",
+    }
+    end = ("import_again", "schedule_distribution")
+    place.workflow = place.workflow_of(
+        {
+            "other": ("fetch_other", "parse_other", "create_other", "import_other", *end),
+            "contacts": ("fetch_sftp_file", "parse_file", "create_mailing_list", "import_contacts", *end),
+        },
+        {name: {"kind": kind} for name, kind in kinds.items()} | {"parse_file": {"settings": {"rows_per_batch": 2}}},
+    )
+    place.rebuild_queues()
+    place.fault("failed_job", skip=2)
+    place.begin(contacts(4))
+    place.run()
+    found = status(place)
+    (letter,) = found.dead
+    assert [each.service for each in found.services] == ["parse_file", "create_mailing_list", "import_contacts", *end]
+    assert found.waits == (Wait("schedule_distribution", letter.service, (letter.batch,)),)
+    assert letter.service == "import_again"
+    assert waive(place, letter.service, letter.batch)
+    place.run()
+    assert (status(place).state, place.scheduled()) == (RunState.FINISHED, ["Invite"])
+
+
 def test_half_that_waits_is_named(place: Place, contacts: Contacts) -> None:
     """Of a batch that was cut in two, the half that is missing is what is waited for."""
     fail_second_batch(place, contacts)

@@ -217,23 +217,24 @@ class Waivers:
             ConfigurationError: Says where it is.
         """
         parent = batch.rpartition(".")[0]
-        for before in self._workflow.before(service):
-            if self._workflow.level_of(before) is not Level.BATCH:
-                continue
-            held = self._ledger.read(entry_key(run, before, batch))
+        before = [name for name in self._workflow.before(service) if self._workflow.level_of(name) is Level.BATCH]
+        found = {name: self._ledger.read(entry_key(run, name, batch)) for name in before}
+        for name, held in found.items():
             if held is not None and held.entry.state is State.WAIVED:
                 raise ConfigurationError(
-                    f"Batch {batch} was waived at {before}, so it never comes to {service}.",
+                    f"Batch {batch} was waived at {name}, so it never comes to {service}.",
                     remedy="There is nothing to do.",
                 )
             if held is not None and held.entry.state is State.DONE:
                 if halves := _halves(held, batch):
-                    raise ConfigurationError(_was_halved(before, batch, halves), remedy=_NAME_HALVES)
+                    raise ConfigurationError(_was_halved(name, batch, halves), remedy=_NAME_HALVES)
                 return
-            if not parent or _halves(self._ledger.read(entry_key(run, before, parent)), parent):
+        # Of several services before it, a run goes through one: that is the one which has an entry.
+        for name in sorted(before, key=lambda name: found[name] is None):
+            if not parent or _halves(self._ledger.read(entry_key(run, name, parent)), parent):
                 raise ConfigurationError(
-                    f"Batch {batch} has not come to {service}: {before} is not done with it.",
-                    remedy=f"Waive it at {before}: that counts for the services behind it too.",
+                    f"Batch {batch} has not come to {service}: {name} is not done with it.",
+                    remedy=f"Waive it at {name}: that counts for the services behind it too.",
                 )
         if parent and not _halves(self._ledger.read(entry_key(run, service, parent)), parent):
             raise ConfigurationError(
