@@ -26,7 +26,14 @@ from qualtrics_etl.cli import main as command_line
 from qualtrics_etl.formats.rows import Row, RowModel
 from qualtrics_etl.ledger import State
 from qualtrics_etl.qualtrics import Contact
-from qualtrics_etl.settings import CiSettings, QualtricsSettings, SftpSettings, StageConfig, StepSettings
+from qualtrics_etl.settings import (
+    CiSettings,
+    PostSettings,
+    QualtricsSettings,
+    SftpSettings,
+    StageConfig,
+    StepSettings,
+)
 from qualtrics_etl.simulator import SCENARIOS, Fault
 from qualtrics_etl.simulator.endpoints import ROUTES
 from qualtrics_etl.simulator.inspection.routes import ROUTES as INSPECTION_ROUTES
@@ -286,6 +293,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "## config/&lt;stage&gt;.yml": StageConfig,
     "### `qualtrics`": QualtricsSettings,
     "### `sftp`": SftpSettings,
+    "### `post`": PostSettings,
     "### `ci`": CiSettings,
     **{f"### `{kind}`": cls.Settings for kind, cls in STEPS.items()},
 }

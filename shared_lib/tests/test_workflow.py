@@ -78,7 +78,8 @@ def test_unknown_kind_is_named_with_line_and_the_known_ones(tmp_path: Path) -> N
     """A misspelt kind would otherwise be found by Lambda."""
     assert error_of(tmp_path, DEFAULT_CHAIN, parse_file={"kind": "parse_files"}) == (
         "workflow.yml:20: service `parse_file` is of kind `parse_files`, which this library does not have. Known kinds:"
-        " create_mailing_list, fetch_sftp_file, import_contacts, parse_file, schedule_distribution, schedule_reminder."
+        " create_mailing_list, fetch_sftp_file, import_contacts, parse_file, receive_post, schedule_distribution,"
+        " schedule_reminder."
     )
 
 
@@ -123,7 +124,7 @@ def test_chain_that_nothing_starts_is_told(tmp_path: Path) -> None:
     text = error_of(tmp_path, ["create_mailing_list"])
     assert text == (
         "workflow.yml:4: chain `c0` begins with `create_mailing_list`, which nothing starts."
-        " Begin it with a service of one of these kinds: fetch_sftp_file."
+        " Begin it with a service of one of these kinds: fetch_sftp_file, receive_post."
     )
 
 

@@ -289,7 +289,7 @@ def test_deploy_uploads_what_was_built_and_only_what_changed_is_deployed(
     }
     for name in functions:
         answer = client("lambda").invoke(FunctionName=name, Payload=b"{}")["Payload"].read().decode()
-        assert "called with an event that is neither of a queue nor of a schedule" in answer, name
+        assert "called with an event that is neither of its queue nor of what starts its service" in answer, name
 
     with (packaged / "services" / "parse_file" / "handler.py").open("a") as handler:
         handler.write("# changed\n")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qualtrics_etl.steps.fetch_sftp_file import FetchSftpFile
     from qualtrics_etl.steps.import_contacts import ImportContacts
     from qualtrics_etl.steps.parse_file import ParseFile
+    from qualtrics_etl.steps.receive_post import ReceivePost
     from qualtrics_etl.steps.schedule_distribution import ScheduleDistribution
     from qualtrics_etl.steps.schedule_reminder import ScheduleReminder
 
@@ -27,6 +28,7 @@ _HOMES = {
     "FetchSftpFile": "steps.fetch_sftp_file",
     "ImportContacts": "steps.import_contacts",
     "ParseFile": "steps.parse_file",
+    "ReceivePost": "steps.receive_post",
     "Row": "formats.rows",
     "RowContext": "steps.contexts",
     "RowRejectedError": "errors",
@@ -43,6 +45,7 @@ __all__ = [
     "FetchSftpFile",
     "ImportContacts",
     "ParseFile",
+    "ReceivePost",
     "Row",
     "RowContext",
     "RowRejectedError",

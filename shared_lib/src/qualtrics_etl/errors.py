@@ -4,6 +4,7 @@
     ├── ConfigurationError        a setting or secret is wrong, and nothing came of the call: put it right, deploy
     │   └── WorkflowError         the fault is in workflow.yml, at the line that is named
     ├── InputError                what the client sent is unusable: it stops here, every other input goes on
+    │   ├── RequestRefusedError   a request that reached us is refused: its sender is told why, nothing is kept of it
     │   └── RowRejectedError      a single row is unusable: it ends in the reject file, its neighbours go on
     ├── NotYetError               nothing is wrong, only early: another look later, which costs no try
     │   └── UndecidedError        it can't be told yet what an earlier call did
@@ -90,6 +91,18 @@ class InputError(QualtricsEtlError):
         self.file = file
         self.row_number = row_number
         self.field = field
+
+
+class RequestRefusedError(InputError):
+    """A request that reached us is refused; who sent it is told why, and what to do.
+
+    Attributes:
+        status: The HTTP status of the answer: 400 to 499.
+    """
+
+    def __init__(self, what: str, *, status: int, remedy: str = "", field: str | None = None) -> None:
+        super().__init__(what, remedy=remedy, field=field)
+        self.status = status
 
 
 class RowRejectedError(InputError):

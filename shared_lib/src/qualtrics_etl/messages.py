@@ -58,6 +58,27 @@ class FileSighted(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class FilePosted(Fact):
+    """The body of a client's POST lies in our store, whole.
+
+    Attributes:
+        idempotency_key_sha256: Of the client's key, hex; the key itself is the client's own and goes nowhere.
+        posted_at: When the client signed it, seconds since 1970.
+        name: File name, as the client gave it.
+        key: Where the body lies in the store.
+        size: Bytes.
+        sha256: Of the body; hex.
+    """
+
+    idempotency_key_sha256: str
+    posted_at: int
+    name: str
+    key: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileFetched(Fact):
     """The client's file lies in our store, whole.
 

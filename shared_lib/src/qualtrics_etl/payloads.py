@@ -11,6 +11,7 @@ BATCH_DIGITS = 5
 MAX_BATCHES = 10**BATCH_DIGITS
 """With more, the names of batches would no longer list in the order of their numbers."""
 RUN_HASH_DIGITS = 12
+POST_HASH_DIGITS = 20
 
 
 def batch_name(number: int) -> str:
@@ -69,6 +70,25 @@ def content_run(workflow: str, sha256: str, intake: str = "") -> str:
     """
     run = f"{workflow}-{sha256[:RUN_HASH_DIGITS]}"
     return f"{run}-{intake}" if intake else run
+
+
+def post_key(service: str, idempotency_key_sha256: str) -> str:
+    """Return the ledger object that says which content a client's key stands for, and whether its run has begun."""
+    return f"files/posted/{service}/{idempotency_key_sha256}"
+
+
+def post_run(workflow: str, service: str, idempotency_key_sha256: str) -> str:
+    """Return the id of the run that a POST begins: made from the client's key, so that the same key is the same run.
+
+    With more digits than the run of a content has, so that it is never taken for one.
+    """
+    digest = hashlib.sha256(f"{service}/{idempotency_key_sha256}".encode()).hexdigest()
+    return f"{workflow}-{digest[:POST_HASH_DIGITS]}"
+
+
+def posted_body_key(run: str, service: str, sha256: str) -> str:
+    """Return where the body of a POST lies; the same bytes lie at the same place."""
+    return f"payloads/{run}/{service}/{sha256}"
 
 
 def checked_key(key: str, *, below: str) -> str:

@@ -362,6 +362,12 @@ def _start_problems(file: YamlFile, chain_name: str, name: str) -> Iterator[Work
             remedy="Write `schedule: cron(H/15 * * * ? *)`.",
             line=file.line_of("services", name),
         )
+    elif starts_on is not Ticked and service.get("schedule"):
+        yield WorkflowError(
+            f"`{name}` has a `schedule`, and is started by what the client sends.",
+            remedy="Delete its `schedule`.",
+            line=file.line_of("services", name, "schedule"),
+        )
 
 
 def _follower_problems(file: YamlFile, chain_name: str, before: str, name: str) -> Iterator[WorkflowError]:

@@ -51,6 +51,24 @@ def test_default_workflow_ends_the_same_wherever_a_worker_dies(make_repository: 
     assert [result.case for result in report.results if result.stopped_as_unknown] == []
 
 
+def test_post_ends_the_same_wherever_its_worker_dies(make_post_repository: Make) -> None:
+    """A client's POST that is killed, refused, unheard or overtaken at any call is repeated by the client: one run."""
+    with CrashMatrix(with_file(make_post_repository()), FILE) as matrix:
+        report = matrix.run(services=["receive_post"])
+        met = {boundary.what.split("/")[0] for boundary in matrix.boundaries if boundary.service == "receive_post"}
+    sys.stdout.write(f"\n{report}\n")
+    assert report.is_good, f"\n{report}"
+    assert met == {
+        "get files",
+        "put payloads",
+        "put files",
+        "send 1 to receive_post",
+        "put ledger",
+        "send 1 to parse_file",
+        ACKNOWLEDGE,
+    }
+
+
 def test_import_of_unknown_outcome_stops_and_is_never_made_twice(make_repository: Make) -> None:
     """Where the directory knows nobody again, an import that may have been made waits for a person, and only then."""
     with CrashMatrix(with_file(make_repository()), FILE, deduplicates=False) as matrix:

@@ -21,9 +21,19 @@ from qualtrics_etl.ports import Outgoing
 from qualtrics_etl.qualtrics import Request, Response
 
 if TYPE_CHECKING:
-    from shared_lib.tests.steps.conftest import Client, Place
+    from shared_lib.tests.steps.conftest import Client, Place, Poster
 
-CANARIES = ("canaria.vogel", "Canaria", "Kanarienweg", "+49 30 1234567", "ExampleTokenOf", "canary-sftp-password")
+CANARIES = (
+    "canaria.vogel",
+    "Canaria",
+    "Kanarienweg",
+    "+49 30 1234567",
+    "ExampleTokenOf",
+    "canary-sftp-password",
+    "canary-signing-secret",
+    "canary key",
+    "canary-key",
+)
 ROWS_BELONG = ("payloads+/", "rejects", "simulator.json", "sftp/")
 FILE = b"""email,first_name,phone,street
 canaria.vogel@client.example,Canaria,+49 30 1234567,Kanarienweg 1
@@ -137,6 +147,24 @@ def test_client_server_that_refuses_leaks_no_password(client: Client, place: Pla
     client.tick()
     place.run()
     assert "sftp_password" in place.cause("fetch_sftp_file")
+    assert_nothing_leaked(place, logged)
+
+
+def test_posts_leak_nothing(poster: Poster, place: Place, logged: Callable[[], str]) -> None:
+    """Neither what a client POSTs nor its key, its name, or the secret is anywhere but in the payloads."""
+    place.use("receive_post", "parse_file", parse_file={"settings": {"max_reject_ratio": 1.0}})
+    answers = [
+        poster.post(FILE),
+        poster.post(FILE + FILE),  # another content under the key
+        poster.post(FILE, "canary key"),
+        poster.post(FILE, name="canaria.vogel/"),
+        poster.post(FILE, age_seconds=1000),
+    ]
+    place.secrets["post_signing_secret"] = "canary-signing-secret"
+    answers.append(poster.post(FILE))
+    run_watched(place)
+    assert [answer and answer[0] for answer in answers] == [202, 409, 400, 400, 401, 503]
+    assert leaks_in({"answers": str(answers)}) == []
     assert_nothing_leaked(place, logged)
 
 

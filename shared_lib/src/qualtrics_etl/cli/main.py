@@ -15,6 +15,7 @@ from qualtrics_etl.cli.local import app as local_app
 from qualtrics_etl.cli.logs import logs
 from qualtrics_etl.cli.package import package
 from qualtrics_etl.cli.plan import plan
+from qualtrics_etl.cli.post import post
 from qualtrics_etl.cli.redrive import redrive
 from qualtrics_etl.cli.run import run
 from qualtrics_etl.cli.scan import scan
@@ -45,6 +46,7 @@ app.command(short_help="Serve a simulated Qualtrics on this machine.")(simulate)
 app.command(short_help="List the stages, and which are filled in.")(stages)
 app.command(short_help="Show the logs of a stage's functions.")(logs)
 app.command(short_help="Start a scheduled service now.")(tick)
+app.command(short_help="POST a file to a stage, signed as the client signs it.")(post)
 app.command(short_help="Send dead letters again, when their cause is gone.")(redrive)
 app.command(short_help="Build what is deployed.")(package)
 app.command(short_help="Prepare an account for a stage: once each.")(bootstrap)

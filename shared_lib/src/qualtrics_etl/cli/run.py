@@ -52,7 +52,8 @@ def run(
 ) -> None:
     """Run the workflow on this machine: your handlers, a simulated Qualtrics, an SFTP server of its own.
 
-    The file is put on the SFTP server and goes through every service of workflow.yml. Waiting times are skipped.
+    The file is put on the SFTP server, or POSTed where the workflow begins so, and goes through every service of
+    workflow.yml. Waiting times are skipped.
     No account and no network are needed; settings come from config/local.yml.
 
     Everything lies in the folder .qetl: a content that was taken stays known, so the same file a second time imports
@@ -203,6 +204,11 @@ def _report(
             say(f"  Rejected rows, with line, field and reason: {rejects}")
     for reason in dict.fromkeys(skipped_files(repository.workflow, place.objects, since)):
         say(f"The file began no run. {reason} To take it again: --fresh forgets earlier runs.")
+    if place.posted_run and place.posted_run not in [each.run for each in runs]:
+        say(
+            f"The POST began no run: its content was posted before, run {place.posted_run}."
+            " To take it again: --fresh forgets earlier runs."
+        )
     console.print(_table(repository, place, runs, since, seconds), highlight=False, markup=False)
     for letter in waiting:
         about = f" ({letter.about})" if letter.about else ""
