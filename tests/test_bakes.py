@@ -135,10 +135,22 @@ def test_no_other_service_is_named(baked: Bake, answers: dict[str, Any]) -> None
 def test_settings_name_only_services_that_are_there(baked: Bake, answers: dict[str, Any]) -> None:
     """Each stage's settings are for this stage, and for the services that send something; locally nobody waits."""
     senders = [name for name in chosen("_services", answers) if name.startswith("schedule_")]
-    quicker = {"local": ["fetch_sftp_file", "import_contacts"]}
+    waiting = [name for name in ("fetch_sftp_file", "import_contacts") if name in chosen("_services", answers)]
+    quicker = {"local": waiting}
     for stage in STAGES:
         config = read_yaml(baked(**answers) / "config" / f"{stage}.yml")
         assert (config["stage"], list(config["services"])) == (stage, quicker.get(stage, []) + senders)
+
+
+@each_number_of_services
+def test_stage_knows_the_one_way_in(baked: Bake, answers: dict[str, Any]) -> None:
+    """Each stage's settings are about files or about POSTs, as was answered, and about the other way nowhere."""
+    blocks = {"sftp": "sftp", "post": "post"}
+    for stage in STAGES:
+        config = read_yaml(baked(**answers) / "config" / f"{stage}.yml")
+        assert [block for block in blocks if block in config] == [answers["inbound"]]
+    layers = read_yaml(baked(**answers) / "serverless.yml")["layers"]
+    assert list(layers) == (["base", "sftp"] if answers["inbound"] == "sftp" else ["base"])
 
 
 def unfilled(value: object) -> bool:

@@ -417,7 +417,7 @@ def test_inspection_addresses_are_those_of_the_simulator() -> None:
 
 def test_questions_are_those_of_the_template() -> None:
     """Every question stands on the page with its default, and every choice that it offers."""
-    told = {row[0].strip("`"): row[1:] for row in rows(section("docs/template.md", "## Questions"))[:8]}
+    told = {row[0].strip("`"): row[1:] for row in rows(section("docs/template.md", "## Questions"))[:9]}
     asked = {name: value for name, value in QUESTIONS.items() if not name.startswith("_")}
     assert list(told) == list(asked)
     for name, value in asked.items():
@@ -436,7 +436,7 @@ def test_paths_are_those_of_the_template() -> None:
 
 def test_services_are_those_of_the_template() -> None:
     """Every service that a question can bring stands on the page with its condition."""
-    told = {row[0].strip("`"): row[1] for row in rows(section("docs/template.md", "## Questions"))[8:]}
+    told = {row[0].strip("`"): row[1] for row in rows(section("docs/template.md", "## Questions"))[9:]}
     assert told == {name: condition(service.get("when")) for name, service in QUESTIONS["_services"].items()}
 
 

@@ -23,6 +23,12 @@ locals {
       delete  = ["payloads/*/{service}/*"] # what turns out to be known already
       secrets = module.logins.sftp
     }
+    receive_post = {
+      read    = ["files/*", "payloads/*/{service}/*"]
+      write   = ["files/*", "payloads/*/{service}/*"]
+      delete  = []
+      secrets = module.logins.post
+    }
     parse_file = {
       read    = ["payloads/*"]
       write   = ["payloads/*/{service}/*", "rejects/*/{service}/*"]

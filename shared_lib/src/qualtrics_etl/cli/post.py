@@ -59,6 +59,7 @@ def post(
     secret = signing_secrets(secrets.get("post_signing_secret"))[0]
     status, answer = _send(url, post_headers(signed, secret, datetime.now(UTC)), content)
     run = check_accepted(receiver, status, answer)
+    typer.echo(f"POST {url}")
     typer.echo(f"{receiver} took {file.name} ({len(content)} bytes): run {run}.")
     typer.echo(f"What becomes of it: qetl logs --stage {stage} --run {run}")
 
