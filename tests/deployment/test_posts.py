@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Bake
 from tests.deployment.aws_state import aws_state
 from tests.deployment.deployable import Deployable, deployable
-from tests.deployment.test_deployed import SAMPLE, lists, scheduled, wait
+from tests.deployment.test_deployed import SAMPLE, client, lists, scheduled, wait
 from tests.terraform.conftest import REGION
 
 from qualtrics_etl.channels.signatures import SignedPost, post_headers
@@ -61,5 +61,7 @@ def test_posts_go_all_the_way_once(repository: Deployable) -> None:
 
     assert [each["contactCount"] for each in lists(repository)] == [194]
     assert sorted(each["kind"] for each in scheduled(repository)) == ["Invite", "Reminder"]
+    apis = client(repository, "apigatewayv2").get_apis
+    assert [each["Name"] for each in apis()["Items"]] == ["acme-etl-local"]
     repository.make("destroy", "STAGE=local", "YES=1")
-    assert aws_state(repository.endpoint, REGION) == {}
+    assert (aws_state(repository.endpoint, REGION), apis()["Items"]) == ({}, [])

@@ -137,6 +137,23 @@ def test_functions_are_the_services_that_were_chosen(
     ]
 
 
+def test_posts_reach_their_function_by_a_bounded_way(
+    serverless: Serverless, hand_over: HandOver, state_of: StateOf, copy_of: Copy
+) -> None:
+    """The function that takes POSTs has one path, its own name, and the API lets only so many a second through."""
+    answers = OTHER_ANSWERS[1]
+    printed = serverless.print(hand_over(copy_of(**answers), state_of(**answers)))
+    _, event = printed["functions"]["receive_post"]["events"]
+    assert event == {"httpApi": {"method": "POST", "path": "/receive_post"}}
+    assert printed["functions"]["receive_post"]["timeout"] < 30  # the API waits no longer
+    assert printed["provider"]["httpApi"] == {"name": PREFIX}
+    assert printed["resources"]["extensions"] == {
+        "HttpApiStage": {
+            "Properties": {"DefaultRouteSettings": {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40}}
+        }
+    }
+
+
 def test_words_for_concurrency_set_no_cap(
     serverless: Serverless, hand_over: HandOver, apply: Apply, copy_of: Copy
 ) -> None:
