@@ -466,3 +466,13 @@ def test_route_of_a_service_that_takes_posts_is_its_own_name(make_post_repositor
             " `- httpApi: {method: POST, path: /receive_post}` to `events`."
         )
     ]
+
+
+def test_stage_without_its_block_for_posts_is_told(make_post_repository: Make) -> None:
+    """A workflow that takes POSTs needs to be told how, in each stage that is filled in."""
+    root = make_post_repository()
+    replace(root / "config" / "local.yml", "post:\n  replay_window_seconds: 300\n", "")
+    assert (
+        "error: config/local.yml has no `post`, which receive_post needs."
+        " Write `replay_window_seconds: 300` below `post:`." in qetl_check(root).stderr.splitlines()
+    )

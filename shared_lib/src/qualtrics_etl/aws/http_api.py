@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from qualtrics_etl.aws.access import StageAccess, stage_failures
 
 EMULATED_PATH = "/_aws/execute-api/{api_id}/%24default"
@@ -14,11 +16,18 @@ def api_url(access: StageAccess) -> str:
         ConfigurationError: The stage was not deployed, or none of its services has an `httpApi` event.
     """
     stack = f"{access.slug}-{access.stage}"
-    outputs = _outputs(access, stack)
-    if "HttpApiId" not in outputs:
+    address = address_in(_outputs(access, stack), access.aws.endpoint_url)
+    if address is None:
         raise access.not_deployed(f"HTTP API of the stack {stack}")
-    if access.aws.endpoint_url:
-        return access.aws.endpoint_url + EMULATED_PATH.format(api_id=outputs["HttpApiId"])
+    return address
+
+
+def address_in(outputs: Mapping[str, str], emulator_url: str | None) -> str | None:
+    """Return the address that a stack's outputs name; on an emulator, which has one for all. None without an API."""
+    if "HttpApiId" not in outputs:
+        return None
+    if emulator_url:
+        return emulator_url + EMULATED_PATH.format(api_id=outputs["HttpApiId"])
     return outputs["HttpApiUrl"]
 
 
