@@ -17,8 +17,9 @@ from typing_extensions import override
 from qualtrics_etl import catalogue
 from qualtrics_etl.catalogue import Kind
 from qualtrics_etl.errors import ConfigurationError, InputError, PreconditionFailedError, RetryableError
+from qualtrics_etl.formats.batch_reader import CheckRow
 from qualtrics_etl.formats.batches import Batch, Position, decode_batch, encode_batch, encode_rejects
-from qualtrics_etl.formats.csv_file import CheckRow, read_batches
+from qualtrics_etl.formats.csv_file import read_batches
 from qualtrics_etl.formats.csv_header import CsvSpec
 from qualtrics_etl.formats.rows import Row, RowModel
 from qualtrics_etl.ledger import How, Output
