@@ -6,10 +6,30 @@ import pytest
 
 from qualtrics_etl.errors import InputError
 
-from . import api_answers, csv_files, lambda_events, queue_messages, remote_files, settings_files, stored_objects
+from . import (
+    api_answers,
+    csv_files,
+    lambda_events,
+    packed_files,
+    queue_messages,
+    remote_files,
+    settings_files,
+    stored_objects,
+    xml_files,
+)
 from .case import Arena, Case
 
-MODULES = (api_answers, csv_files, lambda_events, queue_messages, remote_files, settings_files, stored_objects)
+MODULES = (
+    api_answers,
+    csv_files,
+    lambda_events,
+    packed_files,
+    queue_messages,
+    remote_files,
+    settings_files,
+    stored_objects,
+    xml_files,
+)
 CASES = [case for module in MODULES for case in module.CASES]
 LONGEST_TEXT = 1_000
 
