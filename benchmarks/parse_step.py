@@ -7,17 +7,20 @@ run. One more run gets a short time-out, hands over several times, and must cut 
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from crm_file import CrmRow, write_crm_file
+from crm_file import CrmRow, write_crm_file, write_crm_xml
 from measuring import peak_of_process
 
 from qualtrics_etl import ParseFile
@@ -80,21 +83,33 @@ def main() -> None:
         "--short-seconds", type=int, default=SHORT_SECONDS, help="time-out of the run with continuations, last file"
     )
     parser.add_argument("--in-child", nargs=2, metavar=("FOLDER", "SECONDS"), help="only run the step in that folder")
+    parser.add_argument("--form", choices=("csv", "xml"), default="csv", help="what the files are")
+    parser.add_argument("--packed", action="store_true", help="pack the files with gzip")
     options = parser.parse_args()
     if options.in_child:
         folder, seconds = options.in_child
         print(json.dumps(asdict(run_step(Path(folder), int(seconds)))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        sys.exit(0 if report(Path(folder), options.rows, options.short_seconds) else 1)
+        write = partial(write_file, form=options.form, packed=options.packed)
+        sys.exit(0 if report(Path(folder), options.rows, options.short_seconds, write) else 1)
 
 
-def report(folder: Path, sizes: Iterable[int], short_seconds: int) -> bool:
+def write_file(path: Path, rows: int, *, form: str, packed: bool) -> None:
+    """Write the file in one of its forms."""
+    (write_crm_xml if form == "xml" else write_crm_file)(path, rows)
+    if packed:
+        with path.open("rb") as source, gzip.open(path.with_suffix(".gz"), "wb", compresslevel=6) as target:
+            shutil.copyfileobj(source, target)
+        path.with_suffix(".gz").replace(path)
+
+
+def report(folder: Path, sizes: Iterable[int], short_seconds: int, write: Callable[[Path, int], None]) -> bool:
     """Print a line for each size and one for the run in parts; return whether the goals are met."""
     print(f"goal: peak memory under {GOAL_MB:.0f} MB, flat (x {GOAL_FLAT}) from {FLAT_FROM_ROWS:,} rows on")
     peaks, digest = {}, ""
     for rows in sorted(sizes):
-        write_crm_file(folder / "crm.csv", rows)
+        write(folder / "crm.csv", rows)
         peaks[rows] = measure(folder / "crm.csv", folder / f"ample-{rows}", AMPLE_SECONDS).peak_mb
         digest = digest_of_results(folder / f"ample-{rows}")
     parts = measure(folder / "crm.csv", folder / "short", short_seconds)

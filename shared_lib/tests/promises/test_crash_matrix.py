@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,28 @@ def test_branches_lose_nothing_either(make_branch: Make) -> None:
         report = matrix.run(services=["parse_file", "create_staff_list", "import_staff"], kinds=[CrashKind.LATE])
     assert report.is_good, f"\n{report}"
     assert {boundary.service for boundary in matrix.boundaries} >= {*CHAIN, "create_staff_list", "import_staff"}
+
+
+def as_xml(table: bytes) -> bytes:
+    """Return the file of five rows as XML; the bad one has an element twice."""
+    names, *rows = [line.split(",") for line in table.decode().splitlines()]
+    elements = [zip([*names, names[-1]], row, strict=False) for row in rows]
+    records = ["".join(f"<{name}>{cell}</{name}>" for name, cell in each) for each in elements]
+    return ("<all>\n" + "".join(f"<c>{record}</c>\n" for record in records) + "</all>").encode()
+
+
+@pytest.mark.parametrize("form", [gzip.compress, as_xml], ids=["gzip", "xml"])
+def test_files_that_are_read_from_their_beginning_lose_nothing_either(
+    make_repository: Make, form: Callable[[bytes], bytes]
+) -> None:
+    """Who parses a packed file or XML after a worker that died there leaves the batches of the clean run."""
+    root = with_file(make_repository())
+    (root / FILE).write_bytes(form((root / FILE).read_bytes()))
+    # As many lines as the file has: the beginning of an archive is none.
+    with CrashMatrix(root, FILE, rows=1_000, rows_per_batch=2) as matrix:
+        report = matrix.run(services=["parse_file"], kinds=DEATHS)
+    assert report.is_good, f"\n{report}"
+    assert any(each.what.endswith("/batches/00002") for each in matrix.boundaries)
 
 
 LARGE_CONTACTS = """\
