@@ -295,6 +295,12 @@ CASES = [
     refused("gzip_in_zip", zipped(Packed("a.csv.gz", GZ)), "holds another archive", "a gzip archive"),
     refused("zip_of_1_001_files", zipped(*(Packed(f"{n}", b"") for n in range(1_001))), "more than 1,000 files"),
     refused(
+        "zip_of_a_huge_directory",
+        zipped(Packed("a.csv"), *(Packed(f"{number}" * 30_000, b"") for number in range(10, 40))),
+        "a directory of more than 1,000,000 bytes",
+        member="a.csv",
+    ),
+    refused(
         "zip_whose_directory_is_said_to_be_huge",
         patched(zipped(Packed("a.csv")), struct.pack("<L", 51), struct.pack("<L", 2_000_000_000)),
         "crm.zip",

@@ -224,7 +224,8 @@ def _go_to_data(archive: BinaryIO, member: ZipInfo, end: int, file: str) -> None
 
 def _too_many(file: str) -> InputError:
     return InputError(
-        f"{file} holds more than {MAX_MEMBERS:,} files. Nothing of it was sent to Qualtrics.",
+        f"{file} holds more than {MAX_MEMBERS:,} files, or a directory of more than {MAX_DIRECTORY_BYTES:,} bytes."
+        " Nothing of it was sent to Qualtrics.",
         remedy="Ask the client for an archive of the table alone.",
         file=file,
     )
