@@ -36,7 +36,7 @@ from qualtrics_etl.ports import (
     Secrets,
     StoredObject,
 )
-from qualtrics_etl.qualtrics import Request, RequestsTransport, Response, Transport
+from qualtrics_etl.qualtrics import Pace, Request, RequestsTransport, Response, Transport
 from qualtrics_etl.settings import StageConfig
 from qualtrics_etl.simulator import Fault, JobProgress, Simulator
 from qualtrics_etl.simulator.seed import EXAMPLE_DIRECTORY_ID, EXAMPLE_LIBRARY_ID, EXAMPLE_SURVEY_ID, EXAMPLE_TOKEN
@@ -293,8 +293,8 @@ class Place:
 
     # --- running --------------------------------------------------------------------------------------------------
 
-    def step(self, service: str, *, transport: Transport | None = None) -> Step:
-        """Return a worker of a service, as a cold start makes it; with another way to Qualtrics if need be."""
+    def step(self, service: str, *, transport: Transport | None = None, pace: Pace | None = None) -> Step:
+        """Return a worker of a service, as a cold start makes it; with another transport or pace if need be."""
         kind = self.workflow.services[service].step
         step = self.steps.get(service) or getattr(importlib.import_module(kind.module), kind.class_name)
         return step(
@@ -307,6 +307,7 @@ class Place:
                 secrets=RenewableSecrets(self.secrets),
                 clock=self.clock,
                 transport=transport or self.transport,
+                pace=pace,
             )
         )
 
