@@ -92,7 +92,7 @@ SELDOM = frozenset(
         *("qualtrics: error_after_effect", "qualtrics: failed_job", "qualtrics: empty_job", "qualtrics: lagging_lists"),
     }
 )
-SHORT_PLAN = ChaosPlan(7, chance=0.12, chance_twice=0.2, hard=0.4, intensity=0.4)
+SHORT_PLAN = ChaosPlan(7, chance=0.12, chance_twice=0.6, hard=0.4, intensity=0.4)
 SHORT = Sizes(1_200, 100, SHORT_PLAN, faults=80, killed=0, deadline_seconds=900, kinds=USUAL)
 LONG = Sizes(10_000, 400, ChaosPlan(11), faults=500, killed=5, deadline_seconds=2_400, kinds=USUAL | SELDOM)
 """The deadlines are those of a machine that is busy with other things."""
@@ -125,7 +125,7 @@ def test_every_row_is_accounted_for_and_nobody_is_invited_twice(
             raise
         finally:
             typer.echo(table(made.injected()))
-        typer.echo(report(ended))
+        typer.echo(f"{len(made.proxy.log.killed)} workers killed, {report(ended)}")
         injected = made.injected()
     assert ended.unexplained == []
     assert injected.total() >= sizes.faults
