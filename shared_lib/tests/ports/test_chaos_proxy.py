@@ -149,7 +149,7 @@ def test_messages_are_sent_twice(behind: Behind) -> None:
 
 @pytest.mark.parametrize("behind", [Told(0)], indirect=True)
 def test_delays_pass_as_fast_as_the_clock(behind: Behind) -> None:
-    """A delay of 60 seconds is one of 6, signed anew; what is sent without delay is left as it is."""
+    """A delay of 20 seconds is one of 2, by a request that was signed anew: the message comes long before its time."""
     behind.queue.send([Outgoing(json.dumps({"n": 1}), delay_seconds=20)])
     assert behind.counts() == {"Messages": 0, "MessagesDelayed": 1}
     give_up_at = time.monotonic() + 15
