@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
+from xml.sax.saxutils import escape
 
 from pydantic import Field, StringConstraints
 
@@ -54,6 +55,17 @@ def write_crm_file(path: Path, rows: int) -> None:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         writer.writerows(_rows(rows))
+
+
+def write_crm_xml(path: Path, rows: int) -> None:
+    """Write the same rows as XML: an element a column, a line each."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write('<?xml version="1.0" encoding="utf-8"?>\n<contacts>\n')
+        for row in _rows(rows):
+            cells = zip(HEADER, map(escape, map(str, row)), strict=True)
+            fields = "".join(f"    <{name}>{cell}</{name}>\n" for name, cell in cells)
+            file.write(f"  <contact>\n{fields}  </contact>\n")
+        file.write("</contacts>\n")
 
 
 def _rows(count: int) -> Iterator[list[object]]:

@@ -28,15 +28,23 @@ DEFAULTS: dict[str, Any] = {
     "aws_region": "eu-west-1",
     "qualtrics_datacenter": "fra1",
     "ci": "github",
+    "inbound": "sftp",
     "send_surveys": True,
     "reminders": "1",
 }
 SUPPORTED: list[dict[str, Any]] = [
-    {"ci": ci, "send_surveys": sends, "reminders": reminders}
-    for ci in CONFIG["ci"]
-    for sends, numbers in ((True, CONFIG["reminders"]), (False, ["0"]))
-    for reminders in numbers
+    *(
+        {"ci": ci, "inbound": "sftp", "send_surveys": sends, "reminders": reminders}
+        for ci in CONFIG["ci"]
+        for sends, numbers in ((True, CONFIG["reminders"]), (False, ["0"]))
+        for reminders in numbers
+    ),
+    {"ci": "github", "inbound": "post", "send_surveys": True, "reminders": "2"},
+    {"ci": "gitlab", "inbound": "post", "send_surveys": True, "reminders": "3"},
+    {"ci": "none", "inbound": "post", "send_surveys": True, "reminders": "1"},
+    {"ci": "none", "inbound": "post", "send_surveys": False, "reminders": "0"},
 ]
+"""Every combination of what can hardly go together by chance; how contacts come in, with each answer once at least."""
 
 Bake = Callable[..., Path]
 Git = Callable[..., str]

@@ -135,10 +135,22 @@ def test_no_other_service_is_named(baked: Bake, answers: dict[str, Any]) -> None
 def test_settings_name_only_services_that_are_there(baked: Bake, answers: dict[str, Any]) -> None:
     """Each stage's settings are for this stage, and for the services that send something; locally nobody waits."""
     senders = [name for name in chosen("_services", answers) if name.startswith("schedule_")]
-    quicker = {"local": ["fetch_sftp_file", "import_contacts"]}
+    waiting = [name for name in ("fetch_sftp_file", "import_contacts") if name in chosen("_services", answers)]
+    quicker = {"local": waiting}
     for stage in STAGES:
         config = read_yaml(baked(**answers) / "config" / f"{stage}.yml")
         assert (config["stage"], list(config["services"])) == (stage, quicker.get(stage, []) + senders)
+
+
+@each_number_of_services
+def test_stage_knows_the_one_way_in(baked: Bake, answers: dict[str, Any]) -> None:
+    """Each stage's settings are about files or about POSTs, as was answered, and about the other way nowhere."""
+    blocks = {"sftp": "sftp", "post": "post"}
+    for stage in STAGES:
+        config = read_yaml(baked(**answers) / "config" / f"{stage}.yml")
+        assert [block for block in blocks if block in config] == [answers["inbound"]]
+    layers = read_yaml(baked(**answers) / "serverless.yml")["layers"]
+    assert list(layers) == (["base", "sftp"] if answers["inbound"] == "sftp" else ["base"])
 
 
 def unfilled(value: object) -> bool:
@@ -211,7 +223,11 @@ MADE = {
     "deploy": "deploy",
     "destroy": "destroy",
     "unlock": "unlock",
+    "receipt": "receipt",
     "redrive": "redrive",
+    "waive": "waive",
+    "erase": "erase",
+    "status": "status",
     "tick": "tick",
     "logs": "logs",
     "plan": "plan",
@@ -235,7 +251,7 @@ def would_run(repository: Path, *words: str, **exported: str) -> tuple[list[str]
 @pytest.mark.parametrize("target", MADE)
 def test_stage_is_said_with_the_command(baked: Bake, target: str) -> None:
     """A stage that a shell has exported is none that was said; one that was said goes to qetl as one word."""
-    given = (target, "NAME=token", "SERVICE=import_contacts")
+    given = (target, "NAME=token", "SERVICE=import_contacts", "RUN=acme-0", "WHY=sent anew")
     assert would_run(baked(), *given) == would_run(baked(), *given, STAGE="prod")
     words, refused = would_run(baked(), *given, STAGE="prod")
     assert (words, f"Say which stage: make {target} STAGE=dev" in refused) == ([], True)
@@ -253,13 +269,63 @@ def test_consent_is_said_with_the_command(baked: Bake) -> None:
         "unlock": {"YES": "--yes"},
         "redrive": {"LIMIT": "--limit 1", "DRY_RUN": "--dry-run"},
         "logs": {"SINCE": "--since 1", "RUN": "--run 1"},
+        "receipt": {"OUT": "--out 1"},
+        "status": {"LIMIT": "--limit 1"},
+        "waive": {"YES": "--yes"},
+        "erase": {"EVEN_UNFINISHED": "--even-unfinished", "YES": "--yes"},
+    }
+    needed = {
+        "redrive": ("SERVICE=import_contacts",),
+        "receipt": ("RUN=acme-0",),
+        "waive": ("SERVICE=import_contacts", "RUN=acme-0", "WHY=sent anew"),
+        "erase": ("RUN=acme-0",),
     }
     for target, options in said.items():
-        given = (target, "STAGE=dev", *(["SERVICE=import_contacts"] if target == "redrive" else []))
+        given = (target, "STAGE=dev", *needed.get(target, ()))
         plain, _ = would_run(baked(), *given)
         assert would_run(baked(), *given, **dict.fromkeys([*options, "SERVICE"], "1"))[0] == plain
         words, _ = would_run(baked(), *given, *(f"{name}=1" for name in options))
         assert words == plain + " ".join(options.values()).split()
+
+
+def test_waiver_names_each_batch_and_reads_its_reason_as_text(baked: Bake) -> None:
+    """Several batches are several options; the reason, which is free text, reaches qetl as one word and no command."""
+    words, _ = would_run(baked(), "waive", "STAGE=dev", "SERVICE=s", "RUN=r", "BATCH=00003 00017", "WHY=x; echo *")
+    assert words == [
+        "waive",
+        "s",
+        "--stage",
+        "dev",
+        "--run",
+        "r",
+        "--batch",
+        "00003",
+        "--batch",
+        "00017",
+        "--why",
+        "$WHY",
+    ]
+    for missing in ("SERVICE=s", "RUN=r", "WHY=x"):
+        given = [each for each in ("SERVICE=s", "RUN=r", "WHY=x") if each != missing]
+        assert "Say what and why: make waive" in would_run(baked(), "waive", "STAGE=dev", *given)[1]
+
+
+def test_file_is_said_with_the_post(baked: Bake) -> None:
+    """What is POSTed is said with the command: without a word no sample goes to a stage, nor what a shell exported."""
+    posting = baked(inbound="post")
+    for exported in ({}, {"FILE": "x.csv"}):
+        for given in ((), ("FILE=",), ("-e",)):
+            words, refused = would_run(posting, "post", "STAGE=prod", *given, **exported)
+            assert (words, "Say which: make post STAGE=dev FILE=contacts.csv" in refused) == ([], True)
+        words, _ = would_run(posting, "post", "STAGE=dev", "FILE=my file.csv; echo *", **exported)
+        assert words == ["post", "my file.csv; echo *", "--stage", "dev"]
+        assert would_run(posting, "run", **exported)[0] == ["run", "tests/data/contacts.csv"]
+        assert would_run(posting, "run", "FILE=my file.csv", **exported)[0] == ["run", "my file.csv"]
+    words, refused = would_run(posting, "post", "FILE=x.csv", STAGE="prod")
+    assert (words, "Say which stage: make post STAGE=dev" in refused) == ([], True)
+    texts = [content.decode() for name, content in tree(posting).items() if name.endswith((".md", "Makefile"))]
+    shown = [words for text in texts for words in re.findall(r"make post\b([^`\n]*)", text)]
+    assert [("STAGE=" in words, "FILE=" in words) for words in shown] == [(True, True)] * 5
 
 
 def test_pipelines_say_what_they_mean(baked: Bake) -> None:

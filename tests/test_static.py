@@ -87,7 +87,7 @@ def test_prompts_speak_of_every_question() -> None:
     """Every question is asked in a sentence, and every choice has its words."""
     prompts = CONFIG["__prompts__"]
     assert list(prompts) == QUESTIONS
-    for question in ("ci", "reminders"):
+    for question in ("ci", "inbound", "reminders"):
         assert prompts[question].keys() - {"__prompt__"} == set(CONFIG[question])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,8 +64,13 @@ FUNCTION = """\
         maximumConcurrency: ${{file(serverless/maximum_concurrency.cjs):{service}, null}}
 """
 """What `qetl check` reads of a function.yml, in the words of the template's."""
-TICK = "    - schedule:\n        rate:\n          - ${file(serverless/schedules.cjs):fetch_sftp_file}\n"
-"""The event that starts the chain."""
+STARTS = {
+    "fetch_sftp_file": (
+        "    - schedule:\n        rate:\n          - ${file(serverless/schedules.cjs):fetch_sftp_file}\n"
+    ),
+    "receive_post": "    - httpApi:\n        method: POST\n        path: /receive_post\n",
+}
+"""The event that starts a chain, by its first service."""
 
 MakeRepository = Callable[..., Path]
 
@@ -91,7 +97,7 @@ def write_service(root: Path, name: str, step: str) -> None:
     folder.mkdir(parents=True)
     handler = f"from qualtrics_etl import {step}, lambda_handler\n\nhandler = lambda_handler({step})\n"
     (folder / "handler.py").write_text(handler, encoding="utf-8")
-    function = FUNCTION.format(service=name) + (TICK if name == "fetch_sftp_file" else "")
+    function = FUNCTION.format(service=name) + STARTS.get(name, "")
     (folder / "function.yml").write_text(function, encoding="utf-8")
 
 
@@ -115,6 +121,28 @@ def add_branch(root: Path) -> Path:
     return root
 
 
+def take_posts(root: Path) -> Path:
+    """Let the client POST its contacts, instead of leaving a file; return the root."""
+    workflow = yaml.safe_load((root / "workflow.yml").read_text(encoding="utf-8"))
+    receiver = {"kind": "receive_post", **FAST, "timeout_seconds": 29}
+    workflow["chains"] = {"contacts": ["receive_post", *list(CHAIN)[1:]]}
+    workflow["services"] = {"receive_post": receiver} | {name: workflow["services"][name] for name in list(CHAIN)[1:]}
+    (root / "workflow.yml").write_text(yaml.safe_dump(workflow, sort_keys=False), encoding="utf-8")
+    config = {name: value for name, value in CONFIG.items() if name != "sftp"}
+    config["post"] = {"replay_window_seconds": 300}
+    (root / "config" / "local.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    shutil.rmtree(root / "services" / "fetch_sftp_file")
+    write_service(root, "receive_post", "ReceivePost")
+    list_functions(root, *workflow["services"])
+    return root
+
+
+@pytest.fixture
+def make_post_repository(make_repository: MakeRepository) -> MakeRepository:
+    """Write a repository whose workflow begins with a client's POST."""
+    return lambda **settings: take_posts(make_repository(**settings))
+
+
 @pytest.fixture
 def make_branch(make_repository: MakeRepository) -> MakeRepository:
     """Write a repository whose workflow has a branch with two imports."""
@@ -129,6 +157,12 @@ def make_repository(tmp_path: Path) -> MakeRepository:
         return write_repository(tmp_path / "repository", **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_repository_at() -> Callable[[Path], Path]:
+    """Write a repository of the default flow at a place that several tests share."""
+    return write_repository
 
 
 @pytest.fixture

@@ -26,7 +26,14 @@ from qualtrics_etl.cli import main as command_line
 from qualtrics_etl.formats.rows import Row, RowModel
 from qualtrics_etl.ledger import State
 from qualtrics_etl.qualtrics import Contact
-from qualtrics_etl.settings import CiSettings, QualtricsSettings, SftpSettings, StageConfig, StepSettings
+from qualtrics_etl.settings import (
+    CiSettings,
+    PostSettings,
+    QualtricsSettings,
+    SftpSettings,
+    StageConfig,
+    StepSettings,
+)
 from qualtrics_etl.simulator import SCENARIOS, Fault
 from qualtrics_etl.simulator.endpoints import ROUTES
 from qualtrics_etl.simulator.inspection.routes import ROUTES as INSPECTION_ROUTES
@@ -286,6 +293,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "## config/&lt;stage&gt;.yml": StageConfig,
     "### `qualtrics`": QualtricsSettings,
     "### `sftp`": SftpSettings,
+    "### `post`": PostSettings,
     "### `ci`": CiSettings,
     **{f"### `{kind}`": cls.Settings for kind, cls in STEPS.items()},
 }
@@ -378,7 +386,7 @@ def test_prefixes_are_kept_as_long_as_terraform_says() -> None:
         for row in rows(section("docs/architecture.md", "## On AWS"))
         if len(row) == 3
     }
-    assert told == {prefix: kept[prefix] for prefix in ("ledger", "payloads", "rejects", "files", "pace")}
+    assert told == {prefix: kept[prefix] for prefix in ("ledger", "payloads", "rejects", "outcomes", "files", "pace")}
 
 
 def test_scenarios_are_those_of_the_simulator() -> None:
@@ -409,7 +417,7 @@ def test_inspection_addresses_are_those_of_the_simulator() -> None:
 
 def test_questions_are_those_of_the_template() -> None:
     """Every question stands on the page with its default, and every choice that it offers."""
-    told = {row[0].strip("`"): row[1:] for row in rows(section("docs/template.md", "## Questions"))[:8]}
+    told = {row[0].strip("`"): row[1:] for row in rows(section("docs/template.md", "## Questions"))[:9]}
     asked = {name: value for name, value in QUESTIONS.items() if not name.startswith("_")}
     assert list(told) == list(asked)
     for name, value in asked.items():
@@ -428,7 +436,7 @@ def test_paths_are_those_of_the_template() -> None:
 
 def test_services_are_those_of_the_template() -> None:
     """Every service that a question can bring stands on the page with its condition."""
-    told = {row[0].strip("`"): row[1] for row in rows(section("docs/template.md", "## Questions"))[8:]}
+    told = {row[0].strip("`"): row[1] for row in rows(section("docs/template.md", "## Questions"))[9:]}
     assert told == {name: condition(service.get("when")) for name, service in QUESTIONS["_services"].items()}
 
 

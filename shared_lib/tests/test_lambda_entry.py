@@ -108,7 +108,7 @@ def test_in_a_fifo_queue_what_is_behind_a_failure_waits() -> None:
 
 def test_event_without_records_or_source_is_refused() -> None:
     """A function that is called by hand with anything says what it expects."""
-    with pytest.raises(ConfigurationError, match="neither of a queue nor of a schedule"):
+    with pytest.raises(ConfigurationError, match="neither of its queue nor of what starts its service"):
         Place().handler({"detail": {}}, Context())
 
 

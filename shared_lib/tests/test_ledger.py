@@ -74,7 +74,7 @@ def test_entry_reads_back_as_it_was_written() -> None:
         absent_looks=1,
         request_key="payloads/x",
         request_sha256="0" * 64,
-        rejects_key="payloads/y",
+        rows_key="payloads/y",
         notes={"sent": 1},
         job_id="PGRS_1",
         fact=MailingListCreated("CG_1", "contacts"),

@@ -95,7 +95,8 @@ def test_missing_fact_names_what_to_do() -> None:
         make_message().fact(MailingListCreated)
     assert str(caught.value) == (
         "The message for import_contacts (run acme-etl-1) holds no MailingListCreated. The workflow was changed while"
-        " the run was under way. Have the client send the missing rows in a new file, then delete this message."
+        " the run was under way. Have the client send the missing rows in a new file, then give this work up (make"
+        " waive)."
     )
 
 
@@ -103,7 +104,7 @@ def test_following_message_starts_its_counters_anew() -> None:
     """What is handed on keeps the context, newest facts last and once, and none of the counters."""
     first = MailingListCreated("CG_1", "one")
     second = MailingListCreated("CG_2", "two")
-    imported = ContactsImported("PGRS_1", 1, 0, 0, 0, 0, 0)
+    imported = ContactsImported("PGRS_1", 1, 0, 0, 0, 0)
     before = Message("acme-etl", "r", "a", "00001", EXPIRES, generation=2, looks=5, context=(first, imported))
     assert before.after("b", second, batch="all") == Message(
         "acme-etl", "r", "b", "all", EXPIRES, context=(imported, second)

@@ -74,11 +74,25 @@ def test_service_in_two_chains_makes_a_branch(tmp_path: Path) -> None:
     assert workflow.fan_ins_behind("import_contacts") == ("schedule_distribution", "second_invitation")
 
 
+def test_work_that_ends_somewhere_is_missed_by_what_is_behind(tmp_path: Path) -> None:
+    """A batch is missed up to the service that waits for all of them, a run by everything behind."""
+    chain = [*DEFAULT_CHAIN[:4], "import_again", *DEFAULT_CHAIN[4:]]
+    again: dict[str, object] = {"kind": "import_contacts"}
+    workflow = make(tmp_path, chain, import_again=again)
+    assert workflow.behind("import_contacts") == ("import_again",)
+    assert workflow.behind("import_again") == ()
+    assert workflow.behind("create_mailing_list") == tuple(chain[3:])
+    assert workflow.behind("schedule_distribution") == ("schedule_reminder",)
+    assert workflow.before("schedule_distribution") == ("import_again",)
+    assert workflow.before("fetch_sftp_file") == ()
+
+
 def test_unknown_kind_is_named_with_line_and_the_known_ones(tmp_path: Path) -> None:
     """A misspelt kind would otherwise be found by Lambda."""
     assert error_of(tmp_path, DEFAULT_CHAIN, parse_file={"kind": "parse_files"}) == (
         "workflow.yml:20: service `parse_file` is of kind `parse_files`, which this library does not have. Known kinds:"
-        " create_mailing_list, fetch_sftp_file, import_contacts, parse_file, schedule_distribution, schedule_reminder."
+        " create_mailing_list, fetch_sftp_file, import_contacts, parse_file, receive_post, schedule_distribution,"
+        " schedule_reminder."
     )
 
 
@@ -123,7 +137,7 @@ def test_chain_that_nothing_starts_is_told(tmp_path: Path) -> None:
     text = error_of(tmp_path, ["create_mailing_list"])
     assert text == (
         "workflow.yml:4: chain `c0` begins with `create_mailing_list`, which nothing starts."
-        " Begin it with a service of one of these kinds: fetch_sftp_file."
+        " Begin it with a service of one of these kinds: fetch_sftp_file, receive_post."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import urllib.request
@@ -60,6 +61,36 @@ def test_poison_waits_with_its_cause_and_is_sent_again_after_the_fix(repository:
     assert aws_state(repository.endpoint, REGION) == {}
 
 
+def test_run_goes_on_without_what_was_given_up_and_is_erased(repository: Deployable) -> None:
+    """A batch that fails is what the invitation waits for, by name; given up, the others are invited; then all goes."""
+    repository.change("workflow.yml", "rows_per_batch: 10000", "rows_per_batch: 100")
+    repository.make("deploy", "STAGE=local")
+    arm(repository, "failed_job")
+    drop(repository)
+    wait(repository, lambda: dead_letters(repository, "import-contacts"), tick=True)
+    run = run_of(repository)
+    wait(repository, lambda: "import_contacts batch " in repository.make("status", "STAGE=local", run, expect=2))
+    said = repository.make("status", "STAGE=local", run, expect=2)
+    (batch,) = re.findall(r"schedule_distribution waits for import_contacts batch (\d{5}) \(dead-lettered\)", said)
+    assert f'make waive STAGE=local SERVICE=import_contacts {run} BATCH="{batch}"' in said
+    assert "not finished" in repository.make("erase", "STAGE=local", run, "YES=1", expect=2)
+
+    given_up = ("SERVICE=import_contacts", run, f"BATCH={batch}", "WHY=sent anew; `false`", "YES=1")
+    assert f"batch {batch}: waived." in repository.make("waive", "STAGE=local", *given_up)
+    wait(repository, lambda: len(scheduled(repository)) == 2)
+    repository.make("redrive", "STAGE=local", "SERVICE=import_contacts")
+    wait(repository, lambda: "finished" in repository.make("status", "STAGE=local", run))
+    assert re.search(r"\+ \d+ waived\n", repository.make("status", "STAGE=local", run))
+    assert sorted(each["kind"] for each in scheduled(repository)) == ["Invite", "Reminder"]
+
+    assert "Erased: " in repository.make("erase", "STAGE=local", run, "YES=1")
+    bucket = "acme-etl-local-data-000000000000"
+    pages = client(repository, "s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
+    kept = [each["Key"] for page in pages for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
+    assert [key for key in kept if key.startswith(("payloads/", "rejects/"))] == []
+    assert "Its personal data was erased on " in repository.make("status", "STAGE=local", run)
+
+
 def test_nothing_changed_is_nothing_done(repository: Deployable) -> None:
     """A second deploy finds nothing to do, and changes nothing; a changed handler changes its function alone."""
     repository.make("deploy", "STAGE=local")
@@ -106,6 +137,26 @@ def remove_reminder(repository: Deployable) -> None:
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
     del content["services"]["schedule_reminder"]
     config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def run_of(repository: Deployable) -> str:
+    """Return the one run of the ledger, as make is told it."""
+    bucket = "acme-etl-local-data-000000000000"
+    listed = client(repository, "s3").list_objects_v2(Bucket=bucket, Prefix="ledger/acme-etl-").get("Contents", [])
+    (run,) = {each["Key"].split("/")[1] for each in listed}
+    return f"RUN={run}"
+
+
+def arm(repository: Deployable, scenario: str) -> None:
+    """Let something go wrong in the simulated Qualtrics, once."""
+    place = json.loads((repository.folder / ".qetl" / "local" / "place.json").read_text(encoding="utf-8"))
+    request = urllib.request.Request(
+        f"{place['base_url']}/_sim/faults",
+        data=json.dumps({"scenario": scenario}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request):
+        pass
 
 
 def drop(repository: Deployable) -> None:

@@ -30,8 +30,11 @@ State = dict[str, dict[str, Any]]
 Apply = Callable[..., State]
 """Applies a repository's stage, or the root below `terraform` that is named, and returns what is made."""
 Copy = Callable[..., Path]
-OTHER_ANSWERS: list[dict[str, Any]] = [{"send_surveys": False, "reminders": "0"}, {"reminders": "3"}]
-"""Answers that give the smallest and the largest workflow."""
+OTHER_ANSWERS: list[dict[str, Any]] = [
+    {"send_surveys": False, "reminders": "0"},
+    {"inbound": "post", "reminders": "3"},
+]
+"""Answers that give the smallest and the largest workflow; the latter begins with a POST."""
 
 
 @dataclass(frozen=True, slots=True)

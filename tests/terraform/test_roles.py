@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import pytest
 import yaml
 from tests.conftest import Bake
-from tests.terraform.conftest import ACCOUNT, REGION, Apply, State, Terraform, arn, change_workflow, read_yaml
+from tests.terraform.conftest import ACCOUNT, REGION, Apply, Copy, State, Terraform, arn, change_workflow, read_yaml
 from typing_extensions import override
 
 from qualtrics_etl.catalogue import KINDS
@@ -24,6 +24,9 @@ from qualtrics_etl.settings import read_config
 from qualtrics_etl.testing.faults import ObjectsAround
 
 pytestmark = pytest.mark.slow
+
+MOST_CHARACTERS = 10_240
+"""Of all policies of a role together. Source: AWS, IAM and STS character limits."""
 
 BUCKET = f"arn:aws:s3:::acme-etl-local-data-{ACCOUNT}"
 
@@ -291,8 +294,24 @@ class RecordedObjects(ObjectsAround):
         super().delete(key)
 
 
+def refused_keys(state: State, touched: set[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Return what was touched and lies outside of what the roles allow."""
+    allowed = {
+        (service, action): [resource.removeprefix(f"{BUCKET}/") for resource in each["Resource"]]
+        for service, rights in statements(state).items()
+        for each in rights
+        for action in each["Action"]
+        if action.startswith("s3:")
+    }
+    return [
+        (service, action, key)
+        for service, action, key in sorted(touched)
+        if not any(fnmatchcase(key, pattern) for pattern in allowed.get((service, action), []))
+    ]
+
+
 def test_steps_touch_only_what_their_roles_allow(state: State, baked: Bake, tmp_path: Path) -> None:
-    """Run for real, with several batches, rejects and a file that comes twice: no key lies outside the role's."""
+    """Run for real, with several batches, rejects, a report and a file that comes twice: each key is in the role."""
     touched: set[tuple[str, str, str]] = set()
     repository = open_repository(shutil.copytree(baked(), tmp_path / "acme-etl"))
     place = LocalRun(
@@ -302,7 +321,8 @@ def test_steps_touch_only_what_their_roles_allow(state: State, baked: Bake, tmp_
         objects_for=lambda service, objects: RecordedObjects(service, objects, touched),
     )
     large = tmp_path / "large.csv"
-    rows = ["no address,Ann,Lee,EN,North,2026-01-02"]
+    # The parser refuses the first, and Qualtrics the second, so that its report is read.
+    rows = ["no address,Ann,Lee,EN,North,2026-01-02", "no<body@example.com,Ann,Lee,EN,North,2026-01-02"]
     rows += [f"p{n}@example.com,Ann,{'x' * 900},EN,North,2026-01-02" for n in range(6_000)]
     large.write_text("\n".join(["email,first_name,last_name,language,branch,visited_on", *rows]))
     again = Path(shutil.copyfile(large, tmp_path / "again.csv"))
@@ -310,17 +330,58 @@ def test_steps_touch_only_what_their_roles_allow(state: State, baked: Bake, tmp_
         for file in (large, again):
             place.drop(file)
         place.engine.run()
-    allowed = {
-        (service, action): [resource.removeprefix(f"{BUCKET}/") for resource in each["Resource"]]
-        for service, rights in statements(state).items()
-        for each in rights
-        for action in each["Action"]
-        if action.startswith("s3:")
+    assert refused_keys(state, touched) == []
+    assert {"outcomes", "rejects", "payloads"} <= {
+        key.split("/")[0] for service, _, key in touched if "import" in service
     }
-    refused = [
-        (service, action, key)
-        for service, action, key in sorted(touched)
-        if not any(fnmatchcase(key, pattern) for pattern in allowed.get((service, action), []))
-    ]
-    assert refused == []
+    assert any("/jobs/" in key for _, _, key in touched)
     assert {action for _, action, _ in touched} == {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
+
+
+def test_post_is_taken_with_the_rights_of_its_role(
+    apply: Apply, state_of: Callable[..., State], copy_of: Copy, tmp_path: Path
+) -> None:
+    """Where contacts are POSTed, the receiver's role covers each key that it touches, and only it reads the secret."""
+    repository = copy_of(inbound="post")
+    made, prepared = state_of(inbound="post"), apply(repository, "bootstrap")
+    names = {each["name"].rsplit("/", 1)[1] for key, each in prepared.items() if key.startswith("module.secrets")}
+    assert (
+        names == set(secret_names(read_config(repository, "local"))) == {"qualtrics_api_token", "post_signing_secret"}
+    )
+    readers = {service for service, rights in statements(made).items() if "post_signing_secret" in json.dumps(rights)}
+    assert readers == {"receive_post"}
+
+    touched: set[tuple[str, str, str]] = set()
+    place = LocalRun(
+        open_repository(repository),
+        tmp_path / "state",
+        rate_limits=False,
+        objects_for=lambda service, objects: RecordedObjects(service, objects, touched),
+    )
+    with place:
+        for _ in range(2):
+            place.drop(repository / "tests/data/contacts.csv")
+        place.engine.run()
+    assert refused_keys(made, touched) == []
+    assert {action for service, action, _ in touched if service == "receive_post"} == {"s3:GetObject", "s3:PutObject"}
+
+
+def test_pipelines_may_make_an_http_api_where_posts_come_in(apply: Apply, own: Path, copy_of: Copy) -> None:
+    """Only where a workflow takes POSTs can the deploy role make an API, in its region; all still fits into a role."""
+    posting = copy_of(inbound="post")
+    found = {}
+    for repository in (own, posting):
+        tell_of_pipelines(repository, {"host": "gitlab", "repository": "acme/etl"})
+        made = apply(repository, "bootstrap")
+        policies = [
+            each["policy"]
+            for key, each in made.items()
+            if key.startswith('module.ci_role["deploy"].') and ".aws_iam_role_policy." in key
+        ]
+        found[repository] = [each for policy in policies for each in json.loads(policy)["Statement"]]
+        assert sum(map(len, policies)) < MOST_CHARACTERS
+    apis = [
+        [each["Resource"] for each in rights if any(action.startswith("apigateway:") for action in each["Action"])]
+        for rights in found.values()
+    ]
+    assert apis == [[], [[f"arn:aws:apigateway:{REGION}::/{name}" for name in ("apis", "apis/*", "tags/*")]]]

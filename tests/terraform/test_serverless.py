@@ -137,6 +137,23 @@ def test_functions_are_the_services_that_were_chosen(
     ]
 
 
+def test_posts_reach_their_function_by_a_bounded_way(
+    serverless: Serverless, hand_over: HandOver, state_of: StateOf, copy_of: Copy
+) -> None:
+    """The function that takes POSTs has one path, its own name, and the API lets only so many a second through."""
+    answers = OTHER_ANSWERS[1]
+    printed = serverless.print(hand_over(copy_of(**answers), state_of(**answers)))
+    _, event = printed["functions"]["receive_post"]["events"]
+    assert event == {"httpApi": {"method": "POST", "path": "/receive_post"}}
+    assert printed["functions"]["receive_post"]["timeout"] < 30  # the API waits no longer
+    assert printed["provider"]["httpApi"] == {"name": PREFIX}
+    assert printed["resources"]["extensions"] == {
+        "HttpApiStage": {
+            "Properties": {"DefaultRouteSettings": {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40}}
+        }
+    }
+
+
 def test_words_for_concurrency_set_no_cap(
     serverless: Serverless, hand_over: HandOver, apply: Apply, copy_of: Copy
 ) -> None:
@@ -289,7 +306,7 @@ def test_deploy_uploads_what_was_built_and_only_what_changed_is_deployed(
     }
     for name in functions:
         answer = client("lambda").invoke(FunctionName=name, Payload=b"{}")["Payload"].read().decode()
-        assert "called with an event that is neither of a queue nor of a schedule" in answer, name
+        assert "called with an event that is neither of its queue nor of what starts its service" in answer, name
 
     with (packaged / "services" / "parse_file" / "handler.py").open("a") as handler:
         handler.write("# changed\n")

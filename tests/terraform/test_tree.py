@@ -293,6 +293,20 @@ def test_current_packages_and_states_never_expire(state: State) -> None:
     assert (expiring, kept) == ([], [30])
 
 
+def test_personal_data_expires_with_its_old_versions(state: State) -> None:
+    """Files, batches, requests and rejects are gone after 30 days, what was overwritten or deleted of them after 3."""
+    rules = state["module.data_bucket.aws_s3_bucket_lifecycle_configuration.this"]["rule"]
+    personal = {
+        rule["id"]: (rule["expiration"][0]["days"], rule["noncurrent_version_expiration"][0]["noncurrent_days"])
+        for rule in rules
+        if rule["id"] in ("payloads", "rejects")
+    }
+    assert personal == {"payloads": (30, 3), "rejects": (30, 3)}
+    (leftovers,) = [rule for rule in rules if rule["id"] == "leftovers"]
+    assert leftovers["expiration"][0]["expired_object_delete_marker"] is True
+    assert leftovers["abort_incomplete_multipart_upload"][0]["days_after_initiation"] == 1
+
+
 def test_what_belongs_to_a_service_is_tagged_so(state: State) -> None:
     """Everything of a service that can have tags has the service's name; client and stage come with the provider."""
     wrong = {

@@ -44,13 +44,15 @@ module "data_bucket" {
 
   name = "${local.prefix}-data-${local.account_id}"
 
-  # Personal data lies under payloads/ and rejects/. A dead letter can be sent again for 14 days and its message lives
+  # Personal data lies under payloads/ and rejects/; outcomes/ has only line numbers and reasons, but in words that hooks
+  # and Qualtrics chose. A dead letter can be sent again for 14 days and its message lives
   # for 30, so payloads live as long; the ledger must outlive both. What was taken under files/ is never forgotten: a
   # file that still lies at the client's would be taken again.
   lifecycle_rules = {
     ledger   = { prefix = "ledger/", expire_after_days = 90, expire_old_versions_after_days = 7 }
     payloads = { prefix = "payloads/", expire_after_days = 30, expire_old_versions_after_days = 3 }
     rejects  = { prefix = "rejects/", expire_after_days = 30, expire_old_versions_after_days = 3 }
+    outcomes = { prefix = "outcomes/", expire_after_days = 30, expire_old_versions_after_days = 3 }
     files    = { prefix = "files/", expire_old_versions_after_days = 7 }
     pace     = { prefix = "pace/", expire_after_days = 2, expire_old_versions_after_days = 1 }
   }

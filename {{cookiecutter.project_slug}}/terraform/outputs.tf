@@ -1,5 +1,5 @@
 output "bucket" {
-  description = "Name of the data bucket: ledger, payloads, rejects, files."
+  description = "Name of the data bucket: ledger, payloads, rejects, outcomes, files."
   value       = module.data_bucket.name
 }
 

@@ -23,6 +23,12 @@ locals {
       delete  = ["payloads/*/{service}/*"] # what turns out to be known already
       secrets = module.logins.sftp
     }
+    receive_post = {
+      read    = ["files/*", "payloads/*/{service}/*"]
+      write   = ["files/*", "payloads/*/{service}/*"]
+      delete  = []
+      secrets = module.logins.post
+    }
     parse_file = {
       read    = ["payloads/*"]
       write   = ["payloads/*/{service}/*", "rejects/*/{service}/*"]
@@ -37,7 +43,7 @@ locals {
     }
     import_contacts = {
       read    = ["pace/*", "payloads/*"]
-      write   = ["pace/*", "payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*"] # halves of too large a batch
+      write   = ["pace/*", "payloads/*/{service}/*", "payloads/*/halves/*", "rejects/*/{service}/*", "outcomes/*/{service}/*"] # halves of batches that can't be sent whole
       delete  = []
       secrets = module.logins.qualtrics
     }

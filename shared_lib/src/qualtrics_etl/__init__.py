@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qualtrics_etl.errors import RowRejectedError
+    from qualtrics_etl.errors import RowRejectedError, RowSkippedError
     from qualtrics_etl.formats.rows import Row
     from qualtrics_etl.lambda_entry import lambda_handler
     from qualtrics_etl.qualtrics.contact_imports import Contact
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qualtrics_etl.steps.fetch_sftp_file import FetchSftpFile
     from qualtrics_etl.steps.import_contacts import ImportContacts
     from qualtrics_etl.steps.parse_file import ParseFile
+    from qualtrics_etl.steps.receive_post import ReceivePost
     from qualtrics_etl.steps.schedule_distribution import ScheduleDistribution
     from qualtrics_etl.steps.schedule_reminder import ScheduleReminder
 
@@ -27,9 +28,11 @@ _HOMES = {
     "FetchSftpFile": "steps.fetch_sftp_file",
     "ImportContacts": "steps.import_contacts",
     "ParseFile": "steps.parse_file",
+    "ReceivePost": "steps.receive_post",
     "Row": "formats.rows",
     "RowContext": "steps.contexts",
     "RowRejectedError": "errors",
+    "RowSkippedError": "errors",
     "RowValues": "steps.contexts",
     "RunContext": "steps.contexts",
     "ScheduleDistribution": "steps.schedule_distribution",
@@ -43,9 +46,11 @@ __all__ = [
     "FetchSftpFile",
     "ImportContacts",
     "ParseFile",
+    "ReceivePost",
     "Row",
     "RowContext",
     "RowRejectedError",
+    "RowSkippedError",
     "RowValues",
     "RunContext",
     "ScheduleDistribution",

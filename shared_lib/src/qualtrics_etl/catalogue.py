@@ -16,6 +16,7 @@ from qualtrics_etl.messages import (
     Fact,
     FileFetched,
     FileParsed,
+    FilePosted,
     MailingListCreated,
     ReminderScheduled,
     Ticked,
@@ -61,6 +62,7 @@ class Kind:
 
 
 FETCH_SFTP_FILE = Kind("fetch_sftp_file", "FetchSftpFile", Level.RUN, (), FileFetched, starts_on=Ticked, extra="sftp")
+RECEIVE_POST = Kind("receive_post", "ReceivePost", Level.RUN, (), FileFetched, starts_on=FilePosted)
 PARSE_FILE = Kind("parse_file", "ParseFile", Level.RUN, (FileFetched,), FileParsed)
 CREATE_MAILING_LIST = Kind(
     "create_mailing_list", "CreateMailingList", Level.RUN, (), MailingListCreated, calls="create_mailing_list"
@@ -94,6 +96,7 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         FETCH_SFTP_FILE,
+        RECEIVE_POST,
         PARSE_FILE,
         CREATE_MAILING_LIST,
         IMPORT_CONTACTS,

@@ -4,13 +4,16 @@
     ├── ConfigurationError        a setting or secret is wrong, and nothing came of the call: put it right, deploy
     │   └── WorkflowError         the fault is in workflow.yml, at the line that is named
     ├── InputError                what the client sent is unusable: it stops here, every other input goes on
-    │   └── RowRejectedError      a single row is unusable: it ends in the reject file, its neighbours go on
+    │   ├── RequestRefusedError   a request that reached us is refused: its sender is told why, nothing is kept of it
+    │   ├── RowRejectedError      a single row is unusable: it ends in the reject file, its neighbours go on
+    │   └── RowSkippedError       a single row is left out on purpose: it is counted as skipped, with the reason
     ├── NotYetError               nothing is wrong, only early: another look later, which costs no try
     │   └── UndecidedError        it can't be told yet what an earlier call did
     ├── RetryableError            likely to pass: tried again after a growing pause, until the tries are used up
     │   ├── LostClaimError        another worker has taken the work over: this one gives way
     │   └── PreconditionFailedError   an object is no longer as it was when it was read
     └── PermanentError            trying again changes nothing: the message waits until somebody follows the remedy
+        ├── ContentRefusedError   Qualtrics refuses what the request holds, all of it: a part of it may pass
         └── OutcomeUnknownError   Qualtrics may have acted, and acting twice could reach people: look there first
 
 Each text has three parts: the fault, its place, the next step. It never holds a secret or anything of a person.
@@ -21,8 +24,10 @@ from __future__ import annotations
 from typing_extensions import override
 
 SEND_ANEW = "Have the client send the missing rows in a new file, then delete this message."
-"""The remedy where a run can't go on: the same file again would be recognised, and begin nothing."""
-EXPIRED = f"It expires with the run's personal data. {SEND_ANEW}"
+"""The remedy where all of a run is over: the same file again would be recognised, and begin nothing."""
+GIVE_UP = "Have the client send the missing rows in a new file, then give this work up (make waive)."
+"""The remedy where a piece of a run can't go on: deleted and not given up, the others would wait for it for ever."""
+EXPIRED = f"It expires with the run's personal data. {GIVE_UP}"
 """The remedy where something of a run is gone from the store."""
 
 
@@ -92,8 +97,24 @@ class InputError(QualtricsEtlError):
         self.field = field
 
 
+class RequestRefusedError(InputError):
+    """A request that reached us is refused; who sent it is told why, and what to do.
+
+    Attributes:
+        status: The HTTP status of the answer: 400 to 499.
+    """
+
+    def __init__(self, what: str, *, status: int, remedy: str = "", field: str | None = None) -> None:
+        super().__init__(what, remedy=remedy, field=field)
+        self.status = status
+
+
 class RowRejectedError(InputError):
     """A hook refuses one row; it is kept with the reason, and its neighbours go on."""
+
+
+class RowSkippedError(InputError):
+    """A hook leaves one row out, and says why; nothing is wrong with it."""
 
 
 class NotYetError(QualtricsEtlError):
@@ -149,6 +170,10 @@ class PreconditionFailedError(RetryableError):
 
 class PermanentError(QualtricsEtlError):
     """Trying again changes nothing: the message stays in the dead-letter queue until somebody follows the remedy."""
+
+
+class ContentRefusedError(PermanentError):
+    """Qualtrics refuses a request for what it holds; none of it had an effect, and a part of it may pass."""
 
 
 class OutcomeUnknownError(PermanentError):

@@ -1,4 +1,4 @@
-"""What AWS Lambda calls: a batch of queue messages, or a schedule's tick, becomes calls of one step.
+"""What AWS Lambda calls: a batch of queue messages, a schedule's tick, or a client's POST, becomes calls of one step.
 
 handler = lambda_handler(ImportCrmContacts)
 """
@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from qualtrics_etl.channels.http_requests import is_http_request
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.json_log import log_where_lambda_does_not
-from qualtrics_etl.messages import MESSAGE_LIFETIME, Ticked
+from qualtrics_etl.messages import MESSAGE_LIFETIME, FilePosted, Ticked
 from qualtrics_etl.ports import Received
 from qualtrics_etl.runtime import wiring_on_lambda
 from qualtrics_etl.steps.base import Delivery, Step, Wiring
@@ -42,10 +43,12 @@ class LambdaHandler:
         """Work on an event.
 
         Returns:
-            For messages of a queue, which of them are not settled (`batchItemFailures`); None for a tick.
+            For messages of a queue, which of them are not settled (`batchItemFailures`); for a POST, what the HTTP API
+            answers; None for a tick.
 
         Raises:
             ConfigurationError: The function can't be wired, or the event is none of ours.
+            PermanentError: A POST can't be taken for a reason that no repeat mends.
         """
         if self._running is None:
             log_where_lambda_does_not(os.environ)
@@ -54,11 +57,14 @@ class LambdaHandler:
         assert self._running is not None
         if records := _records_of(event):
             return _work_through(self._running, records, context)
-        if scheduled_for := _scheduled_time_of(event):
+        if self._running.kind.starts_on is FilePosted:
+            if is_http_request(event):
+                return _answer(self._running, event)
+        elif scheduled_for := _scheduled_time_of(event):
             _tick(self._running, scheduled_for)
             return None
         raise ConfigurationError(
-            "The function was called with an event that is neither of a queue nor of a schedule.",
+            "The function was called with an event that is neither of its queue nor of what starts its service.",
             remedy="See the events in services/<service>/function.yml.",
         )
 
@@ -125,6 +131,13 @@ def _scheduled_time_of(event: object) -> datetime | None:
         return time.astimezone(UTC) if time.tzinfo else None
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _answer(step: Step, event: Mapping[str, Any]) -> dict[str, Any]:
+    from qualtrics_etl.steps.receive_post import ReceivePost
+
+    assert isinstance(step, ReceivePost)
+    return step.answer(event)
 
 
 def _tick(step: Step, scheduled_for: datetime) -> None:

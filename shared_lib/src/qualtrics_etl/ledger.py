@@ -23,6 +23,8 @@ from qualtrics_etl.errors import LostClaimError, PermanentError, QualtricsEtlErr
 from qualtrics_etl.messages import Fact, decode_fact, encode_fact
 from qualtrics_etl.ports import ObjectStore, StoredObject
 
+WAIVED_ROWS = "waived"
+"""The note of a waived entry that says how many good rows were given up with it."""
 PUTS = 2
 """Tries at writing an entry: what was just done at Qualtrics is not forgotten for one unanswered put."""
 
@@ -94,13 +96,14 @@ class Entry:
         absent_looks: How often a look since then did not find the call's effect.
         request_key: Where the exact body of the request is stored; None for a step that sends none.
         request_sha256: Of that body.
-        rejects_key: Where the rows that the request leaves out are kept until it is done; None where there are none.
+        rows_key: Where it is written what becomes of each row: until it is done, which one is where in the request.
+            None for work that is not about rows, or whose rows are others' by now.
         notes: Counts that belong to the request, for the receipt.
         job_id: Of a job that Qualtrics runs.
         fact: What is true now; None while not done, and for work that was skipped.
-        skipped: Why there was nothing to do.
-        outputs: What is sent on.
-        cause: Why it failed.
+        skipped: Why there was nothing to do; of what is waived, why it was given up.
+        outputs: What is sent on; of what is waived, the marks that let others go on without it.
+        cause: Why it failed; kept when it is waived.
     """
 
     state: State
@@ -114,7 +117,7 @@ class Entry:
     absent_looks: int = 0
     request_key: str | None = None
     request_sha256: str | None = None
-    rejects_key: str | None = None
+    rows_key: str | None = None
     notes: Mapping[str, int] = field(default_factory=dict)
     job_id: str | None = None
     fact: Fact | None = None
@@ -136,7 +139,7 @@ class Entry:
             "absent_looks": self.absent_looks,
             "request_key": self.request_key,
             "request_sha256": self.request_sha256,
-            "rejects_key": self.rejects_key,
+            "rows_key": self.rows_key,
             "notes": dict(self.notes),
             "job_id": self.job_id,
             "fact": encode_fact(self.fact) if self.fact else None,
@@ -170,7 +173,7 @@ class Entry:
             absent_looks=raw["absent_looks"],
             request_key=raw["request_key"],
             request_sha256=raw["request_sha256"],
-            rejects_key=raw["rejects_key"],
+            rows_key=raw["rows_key"],
             notes=raw["notes"],
             job_id=raw["job_id"],
             fact=decode_fact(*raw["fact"]) if raw["fact"] else None,
@@ -348,7 +351,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "absent_looks": _COUNT,
     "request_key": (str, _NOTHING),
     "request_sha256": (str, _NOTHING),
-    "rejects_key": (str, _NOTHING),
+    "rows_key": (str, _NOTHING),
     "notes": (dict,),
     "job_id": (str, _NOTHING),
     "fact": (list, _NOTHING),

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 import orjson
 
-from qualtrics_etl.errors import SEND_ANEW, PermanentError
+from qualtrics_etl.errors import GIVE_UP, PermanentError
 
 WHOLE_RUN = "all"
 """The batch of a run-level message."""
@@ -55,6 +55,27 @@ class FileSighted(Fact):
     path: str
     size: int
     modified_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilePosted(Fact):
+    """The body of a client's POST lies in our store, whole.
+
+    Attributes:
+        idempotency_key_sha256: Of the client's key, hex; the key itself is the client's own and goes nowhere.
+        posted_at: When the client signed it, seconds since 1970.
+        name: File name, as the client gave it.
+        key: Where the body lies in the store.
+        size: Bytes.
+        sha256: Of the body; hex.
+    """
+
+    idempotency_key_sha256: str
+    posted_at: int
+    name: str
+    key: str
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +143,20 @@ class ContactsImported(Fact):
     """A batch of contacts is in the mailing list.
 
     Attributes:
-        import_id: Id of the import job.
-        added: Contacts that were new to the directory.
-        updated: Contacts that the directory knew and merged.
-        failed: Rows that Qualtrics refused.
-        pending: Rows of which Qualtrics' counts say nothing.
-        rejected: Rows that a hook refused; they are in the reject file.
+        import_id: Id of the import job; empty where none was needed.
+        loaded: Rows that are contacts now, new to the directory.
+        updated: Rows whose contacts the directory knew, and merged.
         skipped: Rows that a hook left out.
+        rejected: Rows that a hook or Qualtrics refused; they are in the reject file.
+        pending: Rows of which Qualtrics says nothing definite.
     """
 
     import_id: str
-    added: int
+    loaded: int
     updated: int
-    failed: int
-    pending: int
-    rejected: int
     skipped: int
+    rejected: int
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +230,7 @@ class Message:
                 return fact
         raise PermanentError(
             f"The message for {self.service} (run {self.run}) holds no {kind.__name__}.",
-            remedy=f"The workflow was changed while the run was under way. {SEND_ANEW}",
+            remedy=f"The workflow was changed while the run was under way. {GIVE_UP}",
         )
 
     def has(self, kind: type[Fact]) -> bool:

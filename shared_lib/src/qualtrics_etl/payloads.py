@@ -11,6 +11,7 @@ BATCH_DIGITS = 5
 MAX_BATCHES = 10**BATCH_DIGITS
 """With more, the names of batches would no longer list in the order of their numbers."""
 RUN_HASH_DIGITS = 12
+POST_HASH_DIGITS = 20
 
 
 def batch_name(number: int) -> str:
@@ -31,6 +32,16 @@ def manifest_key(place: str) -> str:
 def reject_key(place: str, batch: str) -> str:
     """Return where the rows of a batch that can't go on are kept; `place` is `<run>/<service>`."""
     return f"rejects/{place}/{batch}.csv"
+
+
+def outcome_key(place: str, batch: str) -> str:
+    """Return where it is written what became of each row of a batch; `place` is `<run>/<service>`."""
+    return f"outcomes/{place}/{batch}.csv"
+
+
+def outcomes_prefix(place: str) -> str:
+    """Return where the outcomes of a service's batches lie; `place` is `<run>/<service>`."""
+    return f"outcomes/{place}/"
 
 
 def rejects_beside(batches_at: str) -> str:
@@ -71,6 +82,30 @@ def content_run(workflow: str, sha256: str, intake: str = "") -> str:
     return f"{run}-{intake}" if intake else run
 
 
+def erased_key(run: str) -> str:
+    """Return the record of what was erased of a run: it outlives the data."""
+    return f"ledger/{run}/erased.json"
+
+
+def post_key(service: str, idempotency_key_sha256: str) -> str:
+    """Return the ledger object that says which content a client's key stands for, and whether its run has begun."""
+    return f"files/posted/{service}/{idempotency_key_sha256}"
+
+
+def post_run(workflow: str, service: str, idempotency_key_sha256: str) -> str:
+    """Return the id of the run that a POST begins: made from the client's key, so that the same key is the same run.
+
+    With more digits than the run of a content has, so that it is never taken for one.
+    """
+    digest = hashlib.sha256(f"{service}/{idempotency_key_sha256}".encode()).hexdigest()
+    return f"{workflow}-{digest[:POST_HASH_DIGITS]}"
+
+
+def posted_body_key(run: str, service: str, sha256: str) -> str:
+    """Return where the body of a POST lies; the same bytes lie at the same place."""
+    return f"payloads/{run}/{service}/{sha256}"
+
+
 def checked_key(key: str, *, below: str) -> str:
     """Return a key that a message names, if it lies where such things lie.
 
@@ -103,15 +138,21 @@ def put_request(objects: ObjectStore, run: str, service: str, batch: str, body: 
     return key, digest
 
 
-def put_rejects(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> str:
-    """Store the rows that a request leaves out, beside it and under its rules; return the key."""
-    return put_request(objects, run, service, f"{batch}-rejects", body)[0]
+def put_rows(objects: ObjectStore, run: str, service: str, batch: str, body: bytes) -> str:
+    """Store which row is what, beside the request and under its rules; return the key."""
+    return put_request(objects, run, service, f"{batch}-rows", body)[0]
 
 
-def publish_rejects(objects: ObjectStore, kept_at: str, place: str, batch: str) -> None:
-    """Copy the rejects of what was done to where they are looked for; `place` is `<run>/<service>`."""
-    if found := objects.get(kept_at):
-        objects.put(reject_key(place, batch), found.body)
+def get_rows(objects: ObjectStore, key: str) -> bytes:
+    """Read back which row is what.
+
+    Raises:
+        PermanentError: It has expired.
+    """
+    found = objects.get(key)
+    if found is None:
+        raise PermanentError(f"What was stored of each row, {key}, is gone.", remedy=EXPIRED)
+    return found.body
 
 
 def get_request(objects: ObjectStore, key: str, sha256: str) -> bytes:

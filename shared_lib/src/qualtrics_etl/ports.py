@@ -48,11 +48,19 @@ class PutResult:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSummary:
-    """One line of a listing: key, size in bytes, version mark."""
+    """One line of a listing.
+
+    Attributes:
+        key: Its key in the store.
+        size: Bytes.
+        etag: Version mark.
+        last_modified: When it was written, on the store's clock, in whole seconds.
+    """
 
     key: str
     size: int
     etag: str
+    last_modified: datetime
 
 
 class ObjectStore(Protocol):

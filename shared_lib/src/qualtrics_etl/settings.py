@@ -61,6 +61,16 @@ class SftpSettings(Settings):
     auth: Literal["private_key", "password"] = "private_key"
 
 
+class PostSettings(Settings):
+    """How clients' POSTs are received (secret `post_signing_secret`).
+
+    Attributes:
+        replay_window_seconds: How far the time of a signature may lie from ours, either way.
+    """
+
+    replay_window_seconds: Annotated[int, Field(ge=30, le=900)] = 300
+
+
 class CiSettings(Settings):
     """Whose pipelines may deploy into the stage's account.
 
@@ -103,6 +113,7 @@ class StageConfig(Settings):
     alarm_email: EmailAddress
     qualtrics: QualtricsSettings
     sftp: SftpSettings | None = None
+    post: PostSettings | None = None
     ci: CiSettings | None = None
     services: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
 

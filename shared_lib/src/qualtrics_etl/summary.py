@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from qualtrics_etl.ledger import Held, Ledger, State
+from qualtrics_etl.ledger import WAIVED_ROWS, Held, Ledger, State
 from qualtrics_etl.messages import (
     ContactsImported,
     DistributionScheduled,
@@ -24,6 +24,8 @@ from qualtrics_etl.workflow import Workflow
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
+_ENDED = (State.DONE, State.FAILED, State.WAIVED)
+
 
 @dataclass(slots=True)
 class Rows:
@@ -34,9 +36,9 @@ class Rows:
         loaded: New in the directory.
         updated: Known to the directory, and merged.
         skipped: Left out by a hook.
-        rejected: Put aside by the parser or a hook, with the reason.
-        failed: Refused by Qualtrics.
-        pending: Qualtrics' counts say nothing of them.
+        rejected: Put aside by the parser or a hook, or refused by Qualtrics, with the reason.
+        pending: Qualtrics says nothing definite of them.
+        waived: Good rows that somebody gave up.
     """
 
     read: int = 0
@@ -44,13 +46,14 @@ class Rows:
     updated: int = 0
     skipped: int = 0
     rejected: int = 0
-    failed: int = 0
     pending: int = 0
+    waived: int = 0
 
     @property
     def unaccounted(self) -> int:
         """Rows of which nothing is known yet: on their way, or in a dead-letter queue."""
-        return self.read - (self.loaded + self.updated + self.skipped + self.rejected + self.failed + self.pending)
+        settled = self.loaded + self.updated + self.skipped + self.rejected + self.pending + self.waived
+        return self.read - settled
 
 
 @dataclass(slots=True)
@@ -86,20 +89,20 @@ def summarize_runs(workflow: Workflow, objects: ObjectStore, since: datetime = L
         if isinstance(held.entry.fact, FileFetched):
             names |= {Message.decode(each.message).run: held.entry.fact.name for each in held.entry.outputs}
             continue
-        run = runs.setdefault(name, RunSummary(name))
-        run.last_written_at = max(run.last_written_at, held.written_at)
-        if held.entry.state is State.DONE:
-            run.done[service] = run.done.get(service, 0) + 1
-            _take_in(run, workflow, service, held.entry.fact)
-        elif _parses(workflow, service):
-            run.refused_by = service
-            run.rejects.append(
-                f"rejects/{name}/{service}" + (f"/{held.entry.generation}" * (held.entry.generation > 0))
-            )
+        _take_entry(runs.setdefault(name, RunSummary(name)), workflow, service, held)
     for name, run in runs.items():
         run.file_name = names.get(name, "")
     found = [run for run in runs.values() if run.file_name and run.last_written_at >= since]
     return sorted(found, key=lambda run: run.last_written_at)
+
+
+def summarize_run(workflow: Workflow, name: str, entries: Iterable[tuple[str, Held]]) -> RunSummary:
+    """Return what became of one run, from its entries, each with the service that it is of."""
+    run = RunSummary(name)
+    for service, held in entries:
+        if held.entry.state in _ENDED:
+            _take_entry(run, workflow, service, held)
+    return run
 
 
 def done_by_service(workflow: Workflow, objects: ObjectStore, since: datetime = LONG_AGO) -> dict[str, int]:
@@ -117,13 +120,13 @@ def skipped_files(workflow: Workflow, objects: ObjectStore, since: datetime = LO
 
 
 def _ended_entries(workflow: Workflow, objects: ObjectStore) -> Iterator[tuple[str, str, Held]]:
-    """Yield run, service and entry of what is done or failed; arrivals at a fan-in lie deeper, and are passed over."""
+    """Yield run, service and entry of what came to an end; arrivals at a fan-in lie deeper, and are passed over."""
     ledger = Ledger(objects)
     for summary in objects.list("ledger/"):
         _, run, *rest = summary.key.split("/")
         if len(rest) == 2 and rest[0] in workflow.services:
             held = ledger.read(summary.key)
-            if held is not None and held.entry.state in (State.DONE, State.FAILED):
+            if held is not None and held.entry.state in _ENDED:
                 yield run, rest[0], held
 
 
@@ -144,10 +147,23 @@ def write_rejects(run: RunSummary, objects: ObjectStore, path: Path) -> bool:
     return bool(pieces)
 
 
+def _take_entry(run: RunSummary, workflow: Workflow, service: str, held: Held) -> None:
+    run.last_written_at = max(run.last_written_at, held.written_at)
+    if held.entry.state is State.DONE:
+        run.done[service] = run.done.get(service, 0) + 1
+        _take_in(run, workflow, service, held.entry.fact)
+    elif held.entry.state is State.WAIVED:
+        for importer in filter(lambda name: _imports(workflow, name), (service, *workflow.behind(service))):
+            run.rows.setdefault(importer, Rows()).waived += held.entry.notes.get(WAIVED_ROWS, 0)
+    elif _parses(workflow, service):
+        run.refused_by = service
+        run.rejects.append(f"rejects/{run.run}/{service}" + f"/{held.entry.generation}" * (held.entry.generation > 0))
+
+
 def _take_in(run: RunSummary, workflow: Workflow, service: str, fact: Fact | None) -> None:
     match fact:
         case FileParsed():
-            for importer in _importers_behind(workflow, service) or (service,):
+            for importer in importers_behind(workflow, service) or (service,):
                 rows = run.rows.setdefault(importer, Rows())
                 rows.read += fact.rows
                 rows.rejected += fact.rejected_rows
@@ -164,9 +180,8 @@ def _take_in(run: RunSummary, workflow: Workflow, service: str, fact: Fact | Non
 
 
 def _count(rows: Rows, fact: ContactsImported) -> None:
-    rows.loaded += fact.added
+    rows.loaded += fact.loaded
     rows.updated += fact.updated
-    rows.failed += fact.failed
     rows.pending += fact.pending
     rows.rejected += fact.rejected
     rows.skipped += fact.skipped
@@ -176,7 +191,11 @@ def _parses(workflow: Workflow, service: str) -> bool:
     return workflow.services[service].step.gives is FileParsed
 
 
-def _importers_behind(workflow: Workflow, service: str) -> tuple[str, ...]:
+def _imports(workflow: Workflow, service: str) -> bool:
+    return workflow.services[service].step.gives is ContactsImported
+
+
+def importers_behind(workflow: Workflow, service: str) -> tuple[str, ...]:
     """Return the services that import what this one parsed, in the order of the chains."""
     behind = (name for chain in workflow.chains.values() if service in chain for name in chain[chain.index(service) :])
-    return tuple(dict.fromkeys(name for name in behind if workflow.services[name].step.gives is ContactsImported))
+    return tuple(dict.fromkeys(name for name in behind if _imports(workflow, name)))

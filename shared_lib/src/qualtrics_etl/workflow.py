@@ -161,6 +161,23 @@ class Workflow:
                 found.update(dict.fromkeys(self.fan_ins_behind(following)))
         return tuple(found)
 
+    def before(self, service: str) -> tuple[str, ...]:
+        """Return the services that this one follows, in the order of the workflow."""
+        return tuple(name for name in self.services if service in self._next[name])
+
+    def behind(self, service: str) -> tuple[str, ...]:
+        """Return the services that hear nothing of a piece of work that ends here.
+
+        A batch is missed by the batch-level services up to those that wait for all batches; a run by everything behind.
+        """
+        whole_run, found, ends = self.level_of(service) is Level.RUN, set[str](), [service]
+        while ends:
+            for following in self.next_of(ends.pop()):
+                if following not in found and (whole_run or self.level_of(following) is Level.BATCH):
+                    found.add(following)
+                    ends.append(following)
+        return tuple(name for name in self.services if name in found)
+
 
 def _minute(workflow: str, service: str, step: str | None) -> str:
     number = int.from_bytes(hashlib.sha256(f"{workflow}/{service}".encode()).digest()[:4])
@@ -361,6 +378,12 @@ def _start_problems(file: YamlFile, chain_name: str, name: str) -> Iterator[Work
             f"`{name}` begins chain `{chain_name}` and has no `schedule`, so nothing ever starts it.",
             remedy="Write `schedule: cron(H/15 * * * ? *)`.",
             line=file.line_of("services", name),
+        )
+    elif starts_on is not Ticked and service.get("schedule"):
+        yield WorkflowError(
+            f"`{name}` has a `schedule`, and is started by what the client sends.",
+            remedy="Delete its `schedule`.",
+            line=file.line_of("services", name, "schedule"),
         )
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from qualtrics_etl.channels.file_names import RefusedName
 from qualtrics_etl.channels.sftp import CHUNK_BYTES, RemoteFile, SftpClient
 from qualtrics_etl.channels.sftp_reader import READ_AHEAD_BYTES
 from qualtrics_etl.errors import ConfigurationError, NotYetError, PermanentError, RetryableError
+from qualtrics_etl.file_names import RefusedName
 from qualtrics_etl.local.sftp_server import LocalSftpServer
 
 Connect = Callable[..., SftpClient]

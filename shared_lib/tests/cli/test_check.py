@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from qualtrics_etl.cli.functions import function_problems
+from qualtrics_etl.workflow import read_workflow
+
 Make = Callable[..., Path]
 
 SERVERLESS = """\
@@ -446,3 +449,30 @@ def test_small_share_makes_less_concurrency_enough(make_repository: Make) -> Non
     assert "note:" not in qetl_check(root).stdout
     replace(root / "config" / "local.yml", "qualtrics:\n", "qualtrics:\n  share: 0.1\n")
     assert "has 300 (3,000 x qualtrics.share 0.1)" in qetl_check(root).stdout
+
+
+def test_route_of_a_service_that_takes_posts_is_its_own_name(make_post_repository: Make) -> None:
+    """A function whose API has another path would refuse every signature; one without an event is never started."""
+    root = make_post_repository()
+
+    def problems() -> list[str]:
+        return [each for each in function_problems(root, read_workflow(root)) if "POST" in each]
+
+    assert problems() == []
+    replace(root / "services" / "receive_post" / "function.yml", "path: /receive_post", "path: /post")
+    assert problems() == [
+        (
+            "services/receive_post/function.yml:9: it has no event for POSTs: nothing would start it. Add"
+            " `- httpApi: {method: POST, path: /receive_post}` to `events`."
+        )
+    ]
+
+
+def test_stage_without_its_block_for_posts_is_told(make_post_repository: Make) -> None:
+    """A workflow that takes POSTs needs to be told how, in each stage that is filled in."""
+    root = make_post_repository()
+    replace(root / "config" / "local.yml", "post:\n  replay_window_seconds: 300\n", "")
+    assert (
+        "error: config/local.yml has no `post`, which receive_post needs."
+        " Write `replay_window_seconds: 300` below `post:`." in qetl_check(root).stderr.splitlines()
+    )

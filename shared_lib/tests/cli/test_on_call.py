@@ -15,9 +15,13 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
+from qualtrics_etl.aws.redrive import Outcome
 from qualtrics_etl.cli.main import app
-from qualtrics_etl.errors import ConfigurationError
-from qualtrics_etl.messages import MESSAGE_LIFETIME, Message
+from qualtrics_etl.cli.redrive import _report
+from qualtrics_etl.errors import ConfigurationError, InputError
+from qualtrics_etl.formats.outcomes import Fate, RowOutcome, encode_outcomes
+from qualtrics_etl.ledger import Entry, State, entry_key
+from qualtrics_etl.messages import MESSAGE_LIFETIME, FileParsed, Message
 
 MOTOS_ACCOUNT = "123456789012"
 REGION = "eu-west-1"
@@ -26,6 +30,7 @@ COMMANDS = [
     ("logs", "--stage", "dev"),
     ("tick", "--stage", "dev"),
     ("secret", "qualtrics_api_token", "--stage", "dev"),
+    ("receipt", "acme-etl-0123456789ab", "--stage", "dev"),
 ]
 
 
@@ -115,6 +120,16 @@ def test_redrive_sends_what_may_be_sent(dead_letters: str) -> None:
     assert (result.exit_code, count(dead_letters), count(f"{dead_letters}-dlq")) == (0, "3", "0")
     assert (
         qetl("redrive", "import_contacts", "--stage", "dev").stdout == "acme-etl-dev-import-contacts-dlq: no letters.\n"
+    )
+
+
+def test_letter_that_came_back_is_looked_at_by_make(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left is said with the command that shows it, as it is on everybody's path."""
+    _report(Outcome(sent=1, came_back=1), "parse_file", "dev")
+    assert capsys.readouterr().out == (
+        "1 sent to parse_file.\n"
+        "1 left: they came back meanwhile, or are copies of what was sent. Look: make redrive STAGE=dev"
+        " SERVICE=parse_file DRY_RUN=1\n"
     )
 
 
@@ -280,3 +295,65 @@ def test_secret_that_is_too_long_is_refused(repository: Path, unset: str) -> Non
     assert result.exception.what.startswith("The value has 4098 bytes, and a parameter of SSM holds 4096")
     assert "üü" not in str(result.exception)
     assert secret("ü" * 2048).exit_code == 0
+
+
+RUN = "acme-etl-0123456789ab"
+
+
+@pytest.fixture
+def run_of_three(repository: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run of three rows, of which two are done and one was put aside by the parser; returns its bucket."""
+    # An AWS in this process gives no Date; S3 always does.
+    monkeypatch.setattr("qualtrics_etl.aws.objects._server_time", lambda answer: datetime.now(UTC))
+    bucket, s3 = "acme-etl-dev-data-123456789012", boto3.client("s3", region_name=REGION)
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    boto3.client("ssm", region_name=REGION).put_parameter(Name="/acme-etl/dev/bucket", Value=bucket, Type="String")
+    parsed = FileParsed(1, f"payloads/{RUN}/parse_file/batches", 3, 2, 1)
+    rows = [RowOutcome(2, Fate.LOADED), RowOutcome(4, Fate.SKIPPED, "", "Has opted out.")]
+    for key, body in {
+        entry_key(RUN, "parse_file", "all"): Entry(State.DONE, fact=parsed).encode(),
+        f"rejects/{RUN}/parse_file/00000.csv": b'line,field,reason,raw\r\n3,email,is blank,",North"\r\n',
+        f"outcomes/{RUN}/import_contacts/00000.csv": encode_outcomes(rows),
+    }.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    return bucket
+
+
+def test_receipt_of_a_stage_has_a_line_a_row(repository: Path, run_of_three: str) -> None:
+    """The receipt is written where it is asked for; the sum is shown, and exit code 0 says that it balances."""
+    result = qetl("receipt", RUN, "--stage", "dev", "--out", "receipt.csv")
+    assert (result.exit_code, result.output) == (0, "receipt.csv: 1 loaded + 1 skipped + 1 rejected.\n")
+    assert (repository / "receipt.csv").read_text().splitlines() == [
+        "line,outcome,field,reason",
+        "2,loaded,,",
+        "3,rejected,email,is blank",
+        "4,skipped,,Has opted out.",
+    ]
+
+
+def test_receipt_that_does_not_balance_says_so(repository: Path, run_of_three: str) -> None:
+    """What is gone from the store is missed, and the exit code is 1."""
+    boto3.client("s3", region_name=REGION).delete_object(
+        Bucket=run_of_three, Key=f"outcomes/{RUN}/import_contacts/00000.csv"
+    )
+    result = qetl("receipt", RUN, "--stage", "dev")
+    assert (result.exit_code, result.output) == (
+        1,
+        f".qetl/receipts/{RUN}.csv: 1 rejected.\n2 of 3 rows have no line: their batches are gone from the store.\n",
+    )
+
+
+def test_receipt_names_a_service_that_imports(run_of_three: str) -> None:
+    """A service that imports nothing has no receipt; those that do are named."""
+    result = qetl("receipt", RUN, "--stage", "dev", "--service", "parse_file")
+    assert str(result.exception) == "'parse_file' imports no rows. Name one with --service: import_contacts."
+
+
+def test_receipt_of_an_unknown_run_is_refused(run_of_three: str) -> None:
+    """A run that nobody knows is named, with where to look."""
+    result = qetl("receipt", "acme-etl-ffffffffffff", "--stage", "dev")
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception) == (
+        "The ledger holds no run acme-etl-ffffffffffff whose file was parsed. Look at its id, in the log or in a dead"
+        " letter; a run is kept for 90 days."
+    )

@@ -40,6 +40,40 @@ def test_summary_accounts_for_rows_ids_and_what_waits(make_repository: Make, wri
     assert [row["line"] for row in csv.DictReader(rejects.read_text().splitlines())] == ["11"]
 
 
+def test_receipt_has_a_line_a_row(make_repository: Make, write_contacts: Make) -> None:
+    """Each run has its receipt, whose place is said: a line for each row of the file."""
+    root = make_repository(parse_file={"rows_per_batch": 4})
+    result = qetl_run(root, write_contacts(good=9, bad=1))
+    (receipt,) = (root / ".qetl" / "receipts").glob("acme-etl-*.csv")
+    assert f"What became of each row: {receipt.relative_to(root)}" in result.stdout
+    rows = [(row["line"], row["outcome"]) for row in csv.DictReader(receipt.read_text().splitlines())]
+    assert rows == [*((str(line), "loaded") for line in range(2, 11)), ("11", "rejected")]
+
+
+def test_rows_that_are_unaccounted_for_are_named_by_line(make_repository: Make, write_contacts: Make) -> None:
+    """Where a run waits, the reader learns which lines of the file wait, and the receipt says for what."""
+    root = make_repository()
+    (root / "services" / "create_mailing_list" / "handler.py").write_text(
+        "from qualtrics_etl import CreateMailingList, lambda_handler\n\n\n"
+        "class Own(CreateMailingList):\n"
+        "    def build_name(self, *, context):\n"
+        "        return 7\n\n\n"
+        "handler = lambda_handler(Own)\n"
+    )
+    result = qetl_run(root, write_contacts(good=4, bad=1))
+    assert "5 rows in = 0 imported (0 new, 0 known) + 1 rejected + 0 skipped + 4 unaccounted for" in result.stdout
+    assert "Unaccounted for: 4 rows, lines 2-5." in result.stdout
+
+
+def test_branch_has_a_receipt_a_service(make_branch: Make, write_contacts: Make) -> None:
+    """Where two services import the file's rows, each has a receipt."""
+    root = make_branch()
+    qetl_run(root, write_contacts(good=9, bad=1))
+    receipts = sorted((root / ".qetl" / "receipts").glob("*.csv"))
+    assert [path.name.split(".")[1] for path in receipts] == ["import_contacts", "import_staff"]
+    assert {len(path.read_text().splitlines()) for path in receipts} == {11}
+
+
 def test_branch_has_a_sum_a_service(make_branch: Make, write_contacts: Make) -> None:
     """Where two services import the file's rows, each has a line that sums up."""
     result = qetl_run(make_branch(), write_contacts(good=9, bad=1))
@@ -77,7 +111,7 @@ def test_fresh_forgets_what_was_taken(make_repository: Make, write_contacts: Mak
 
 
 def test_what_cannot_succeed_is_told_with_its_remedy(make_repository: Make, write_contacts: Make) -> None:
-    """Exit code 1: something waits in a dead-letter queue; the text says why and what to do."""
+    """Exit code 1: something waits in a dead-letter queue; the text says why, who waits for it, and what to do."""
     result = qetl_run(make_repository(), write_contacts(good=1, bad=9))
     assert result.returncode == 1
     assert re.search(
@@ -85,6 +119,7 @@ def test_what_cannot_succeed_is_told_with_its_remedy(make_repository: Make, writ
     )
     assert "9 of 10 rows were rejected, more than max_reject_ratio (20%) allows" in result.stdout
     assert "Then mend delimiter, encoding, columns or the row model" in result.stdout
+    assert "\n  create_mailing_list waits for parse_file (dead-lettered)\n" in result.stdout
 
 
 @pytest.mark.parametrize(

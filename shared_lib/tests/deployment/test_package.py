@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -158,6 +159,32 @@ def test_layers_hold_nothing_that_no_function_reads(repository: Path) -> None:
     )
     assert sorted(filter(unread.search, members)) == []
     assert {name.partition("/")[0] for name in members} == {"python"}
+
+
+def test_nothing_in_the_layer_imports_what_was_left_out(repository: Path) -> None:
+    """Each module of the library that a function may load finds there what it imports, at once or later."""
+    archive = ZipFile(repository / "build" / "local" / "layers" / "base.zip")
+    sources = [name for name in archive.namelist() if re.fullmatch(r"python/qualtrics_etl/.*\.py", name)]
+    there = {name.removeprefix("python/").removesuffix(".py").removesuffix("/__init__") for name in sources}
+    missing = {
+        (name, module)
+        for name in sources
+        for module in own_imports(ast.parse(archive.read(name)))
+        if module.replace(".", "/") not in there
+    }
+    assert (missing, "qualtrics_etl/steps/import_contacts" in there) == (set(), True)
+
+
+def own_imports(node: ast.AST) -> Iterator[str]:
+    """Yield the modules of the library that code imports, those for type checkers not counted."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.ImportFrom) and child.module and child.module.startswith("qualtrics_etl."):
+            yield child.module
+        elif isinstance(child, ast.Import):
+            yield from (each.name for each in child.names if each.name.startswith("qualtrics_etl."))
+        yield from own_imports(child)
 
 
 ISOLATED = """

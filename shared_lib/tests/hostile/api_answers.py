@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from typing_extensions import override
 
-from qualtrics_etl.errors import ConfigurationError, NotYetError, PermanentError, RetryableError
+from qualtrics_etl.errors import ConfigurationError, ContentRefusedError, NotYetError, PermanentError, RetryableError
 from qualtrics_etl.local.clock import VirtualClock
 from qualtrics_etl.qualtrics import (
     ApiToken,
@@ -212,7 +212,7 @@ CASES = [
     Case(
         "answer_refusal_with_personal_data",
         answered(create, orjson.dumps({"meta": {"error": {"errorMessage": "ann@x.example\r\n" * 9_000}}}), 400),
-        PermanentError,
+        ContentRefusedError,
         ("create_mailing_list", "status 400", "<removed>"),
     ),
     Case("answer_redirect", answered(create, b"", 302, location="http://evil.example/"), ConfigurationError, ("302",)),

@@ -12,7 +12,7 @@ import pytest
 from qualtrics_etl.errors import QualtricsEtlError
 
 if TYPE_CHECKING:
-    from shared_lib.tests.steps.conftest import Client, Place
+    from shared_lib.tests.steps.conftest import Client, Place, Poster
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Arena:
     def client(self) -> Client:
         """The client's SFTP server."""
         found: Client = self.request.getfixturevalue("client")
+        return found
+
+    @property
+    def poster(self) -> Poster:
+        """A client that POSTs."""
+        found: Poster = self.request.getfixturevalue("poster")
         return found
 
 

@@ -22,3 +22,4 @@ def _place_module() -> ModuleType:
 
 _module = _place_module()
 place, client, host_key = _module.place, _module.client, _module.host_key
+poster = _module.poster

@@ -147,7 +147,7 @@ CASES = [
     refused("empty_file", b"", "is empty"),
     refused("nothing_but_a_mark", b"\xef\xbb\xbf", "is empty"),
     refused("nothing_but_nul", b"\0" * 5000, "NUL"),
-    refused("zip_named_csv", as_zip("contacts.csv"), "zip archive", "saved as CSV"),
+    refused("zip_named_csv", as_zip("contacts.csv"), "zip archive", "as CSV or XML"),
     refused("xlsx_named_csv", as_zip("[Content_Types].xml", "xl/workbook.xml"), "xlsx"),
     refused("gzip_named_csv", gzip.compress(TABLE), "gzip archive"),
     refused("bzip2_named_csv", bz2.compress(TABLE), "bzip2 archive"),

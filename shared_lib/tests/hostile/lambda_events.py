@@ -46,7 +46,12 @@ def event(content: Any) -> Act:
 
 def refused(name: str, content: Any) -> Case:
     """Return an event that the function does not take."""
-    return Case(name, event(content), ConfigurationError, ("neither of a queue nor of a schedule", "function.yml"))
+    return Case(
+        name,
+        event(content),
+        ConfigurationError,
+        ("neither of its queue nor of what starts its service", "function.yml"),
+    )
 
 
 CASES = [

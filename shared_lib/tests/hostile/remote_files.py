@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qualtrics_etl.channels.file_names import keep_name, refuse_name
 from qualtrics_etl.channels.sftp import SftpClient, SftpConnection, SftpSecrets
 from qualtrics_etl.errors import ConfigurationError, NotYetError
+from qualtrics_etl.file_names import keep_name, refuse_name
 from qualtrics_etl.local.sftp_server import LocalSftpServer
 
 from .case import Act, Arena, Case

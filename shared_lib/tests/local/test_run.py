@@ -242,3 +242,45 @@ def test_serial_service_does_its_work_too(make_repository: Make, write_contacts:
     here = Place(root)
     place = here.run(write_contacts())
     assert (people(place), len(sends(place)), here.rows(place)) == ([5], 2, [Rows(read=5, loaded=5)])
+
+
+def test_posted_file_goes_the_same_way_once(make_post_repository: Make, write_contacts: Make) -> None:
+    """Where the workflow begins with a POST, the file is POSTed; the same content again begins no second run."""
+    here = Place(make_post_repository())
+    place = here.run(write_contacts())
+    assert (people(place), len(sends(place)), here.rows(place)) == ([5], 2, [Rows(read=5, loaded=5)])
+    first = place.posted_run
+    place = here.run(write_contacts())
+    assert (place.posted_run, people(place), len(sends(place))) == (first, [5], 2)
+    assert list(dead_letters(here.repository.workflow, place.queues)) == []
+
+
+def test_second_post_says_that_it_begins_nothing(make_post_repository: Make, write_contacts: Make) -> None:
+    """Who POSTs the same content again is told which run it is, and how to have it done anew."""
+    root, file = make_post_repository(), write_contacts()
+    outputs = [
+        subprocess.run([*COMMAND, str(file)], cwd=root, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert ["The POST began no run" in output for output in outputs] == [False, True]
+    assert "--fresh forgets earlier runs" in outputs[1]
+
+
+@pytest.mark.parametrize("after_effect", [False, True])
+@pytest.mark.parametrize("write", [1, 2, 3, 4])
+def test_post_is_repeated_where_the_store_fails(
+    make_post_repository: Make, write_contacts: Make, write: int, *, after_effect: bool
+) -> None:
+    """The client that is told to come again does so: the end is that of an undisturbed run."""
+    root, file = make_post_repository(), str(write_contacts())
+    failing = Disturbance(service="receive_post", failing_write=write, after_effect=after_effect)
+    disturbed = run_workflow(root, file, failing)
+    assert disturbed.end_state == run_workflow(root, file, Disturbance()).end_state
+    assert disturbed.dead_letters == ()
+
+
+def test_post_that_is_refused_is_told(make_post_repository: Make, write_contacts: Make) -> None:
+    """What the service answers is what the person reads."""
+    here = Place(make_post_repository())
+    with pytest.raises(ConfigurationError, match="receive_post answered 400: The `X-File-Name` can't be used"):
+        here.run(write_contacts(name="-contacts.csv"))

@@ -28,7 +28,7 @@ from qualtrics_etl.errors import (
     PreconditionFailedError,
     RetryableError,
 )
-from qualtrics_etl.ledger import Entry, entry_key
+from qualtrics_etl.ledger import Entry, How, Output, entry_key
 from qualtrics_etl.messages import (
     WHOLE_RUN,
     ContactsImported,
@@ -284,7 +284,7 @@ class TapeObjects(ObjectStore):
         if answer[0] == "nothing":
             return None
         _, body, etag, written, read = answer
-        return StoredObject(key, body, etag, _at(written), _at(read))
+        return StoredObject(key, body, etag, at_tick(written), at_tick(read))
 
     @override
     def put(self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None) -> PutResult:
@@ -293,7 +293,7 @@ class TapeObjects(ObjectStore):
             return PutResult("", START)
         is_stored = orjson.loads(body)["request_key"] in {None, *self._tape.stored}
         _, etag, written = self._tape.ask(Write("" if if_none_match else if_match, body, is_stored))
-        return PutResult(etag, _at(written))
+        return PutResult(etag, at_tick(written))
 
     @override
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectSummary]:
@@ -367,7 +367,8 @@ class _Clock(Clock):
         """No time passes between two tries of a call."""
 
 
-def _at(tick: int) -> datetime:
+def at_tick(tick: int) -> datetime:
+    """Return the time of a tick."""
     return START + timedelta(seconds=tick * TICK_SECONDS)
 
 
@@ -413,13 +414,13 @@ class Importing(CallingStep):
         return Started(self._api.call(key, body), TICK_SECONDS)
 
     @override
-    def _look(self, job_id: str, message: Message, notes: Mapping[str, int]) -> ContactsImported | StillRunning:
+    def _look(self, job_id: str, message: Message, entry: Entry, delivery: Delivery) -> Ended | StillRunning:
         answer = self._api.look(job_id)
         if answer == "running":
             return StillRunning(TICK_SECONDS)
         if answer == "ended badly":
             raise PermanentError("The job has failed.")
-        return ContactsImported(job_id, 1, 0, 0, 0, 0, 0)
+        return Ended(ContactsImported(job_id, 1, 0, 0, 0, 0))
 
     @override
     def _check_repeatable(self, message: Message) -> None:
@@ -511,7 +512,7 @@ class Automaton:
         self._step, self._connect, self._config, self._secrets = step, connect, config, secrets
         self.makes_jobs = issubclass(step, CallingStep) and step.may_repeat
         self._workflow = _workflow(step.kind)
-        self._key = entry_key(RUN, step.kind.name, WHOLE_RUN)
+        self.key = entry_key(RUN, step.kind.name, WHOLE_RUN)
         self._roots: dict[Msg, int] = {}
         self._known: dict[tuple[object, ...], int] = {}
         self.nodes: list[Node] = []
@@ -520,6 +521,7 @@ class Automaton:
         expires = START + timedelta(days=30)
         message = Message("acme-etl", RUN, step.kind.name, WHOLE_RUN, expires, context=context)
         self._message = orjson.loads(message.encode())
+        self.following = (Output(How.SEND, message.after(FOLLOWING).encode()),)
 
     def start(self, msg: Msg) -> int:
         """Return the history of a worker that was just given a message."""
@@ -553,7 +555,7 @@ class Automaton:
             workflow=self._workflow,
             service=self._step.kind.name,
             config=self._config,
-            objects=TapeObjects(tape, self._key),
+            objects=TapeObjects(tape, self.key),
             queues=TapeQueues(tape),
             secrets=self._secrets,  # type: ignore[arg-type]  # the model's own steps have none
             clock=_Clock(),
@@ -572,7 +574,7 @@ class Automaton:
             return End(self._step(wiring).handle(Delivery(received, remaining))), Memory()
         except _Pause as pause:
             memory = Memory(tape.stored)
-            memory.look_at(pause.__traceback__)
+            memory.lookat_tick(pause.__traceback__)
             return pause.op, memory
 
 
@@ -588,7 +590,7 @@ class Memory:
         self.bodies: set[int] = set()
         self.state: tuple[object, ...] = tuple(sorted(stored))
 
-    def look_at(self, trace: TracebackType | None) -> None:
+    def lookat_tick(self, trace: TracebackType | None) -> None:
         """Take in the frames of a worker that was stopped."""
         while trace is not None:
             frame, place = trace.tb_frame, trace.tb_lasti

@@ -127,8 +127,9 @@ class Exploration:
         return lines
 
     def _how(self, world: World) -> str:
-        if self._rules.is_done(world):
-            return "done"
+        entry = self._rules.entry(world)
+        if self._rules.is_done(world) and entry is not None:
+            return entry.state.value
         errors = {letter.error for letter in world.letters}
         return "outcome unknown" if "OutcomeUnknownError" in errors else "failed"
 

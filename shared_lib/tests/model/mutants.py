@@ -164,6 +164,14 @@ class WritesOverTheEnd(Repeating):
         self._ledger = BlindLedger(wiring.objects, new_nonce=wiring.new_nonce)
 
 
+class TellsNobodyOfAWaiver(Searching):
+    """Takes a waived message as settled, whether those that wait were told or not."""
+
+    @override
+    def _conclude(self, message: Message, entry: Entry) -> Verdict:
+        return Acknowledge() if entry.state is State.WAIVED else super()._conclude(message, entry)
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A mutant, the promise that it breaks first, and within which bounds."""
@@ -173,6 +181,7 @@ class Mutant:
     faults: int = 0
     copies: int = 0
     redrives: int = 0
+    waivers: int = 0
 
 
 TWICE = "no effect comes twice"
@@ -189,5 +198,6 @@ MUTANTS = (
     Mutant(StartsAnew, TWICE, faults=1),
     Mutant(TakesAnyLetterForAnAnswer, TWICE, faults=1, copies=1, redrives=1),
     Mutant(AcknowledgesFirst, "nothing is lost"),
+    Mutant(TellsNobodyOfAWaiver, "nothing is lost", waivers=1),
     Mutant(WritesOverTheEnd, "what is done stays done", faults=1, copies=1),
 )

@@ -9,11 +9,13 @@ ledger and outbox, stopped at each thing that it asks of the world. What it is a
 - a call that is refused, throttled, never connected, or whose answer is lost, with or without effect;
 - an effect that lists do not show (or that lands) until the settle time after the call has passed;
 - a search, a look at a job or a check that goes unanswered or is refused; a job that ends badly;
-- dead letters sent back by a person, in any order, as they are.
+- dead letters sent back by a person, in any order, as they are;
+- the work given up by a person, whose command may die before it has told anybody.
 
 Bounds: `faults` is how many of these mishaps there are in one story, of whatever kinds; `copies` how many second
-deliveries; `redrives` how many dead letters are sent back. A message is received twice at most. Time moves by minutes:
-a function may run for one, lease and settle time are two. One message, so no fan-in and no splits.
+deliveries; `redrives` how many dead letters are sent back; `waivers` how often the work is given up. A message is
+received twice at most. Time moves by minutes: a function may run for one, lease and settle time are two. One message,
+so no fan-in and no splits.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from qualtrics_etl.ledger import Held, State
 from qualtrics_etl.steps.base import Step
 
 from .automaton import Automaton, Importing, Repeating, Searching, silence
@@ -39,10 +42,11 @@ def _silent() -> Iterator[None]:
     speak_again()
 
 
-def bounds(step: type[Step], faults: int, copies: int, redrives: int, *, safe: bool = False) -> Any:
+def bounds(step: type[Step], faults: int, copies: int, redrives: int, *, safe: bool = False, waivers: int = 0) -> Any:
     """Return the parameters of an exploration, with a name that says them."""
-    name = f"{step.__name__}{'-safe' * safe}-{faults}-{copies}-{redrives}"
-    return pytest.param(step, safe, beginning(faults=faults, copies=copies, redrives=redrives), id=name)
+    name = f"{step.__name__}{'-safe' * safe}-{faults}-{copies}-{redrives}{'-waived' * waivers}"
+    first = beginning(faults=faults, copies=copies, redrives=redrives, waivers=waivers)
+    return pytest.param(step, safe, first, id=name)
 
 
 BOUNDS = (
@@ -52,6 +56,9 @@ BOUNDS = (
     bounds(Importing, 1, 0, 1, safe=True),
     bounds(Importing, 1, 0, 1),
     bounds(Repeating, 1, 1, 1, safe=True),
+    bounds(Searching, 1, 0, 1, waivers=1),
+    bounds(Importing, 1, 0, 0, waivers=1),
+    bounds(Repeating, 1, 1, 1, safe=True, waivers=1),
 )
 LARGER_BOUNDS = (
     bounds(Searching, 1, 1, 1),
@@ -60,6 +67,9 @@ LARGER_BOUNDS = (
     bounds(Importing, 1, 1, 1),
     bounds(Importing, 2, 0, 0),
     bounds(Repeating, 2, 1, 1, safe=True),
+    bounds(Searching, 1, 1, 1, waivers=1),
+    bounds(Importing, 1, 0, 1, waivers=1),
+    bounds(Importing, 1, 1, 1, safe=True, waivers=1),
 )
 
 
@@ -69,6 +79,7 @@ def check(step: type[Step], safe: bool, first: World) -> None:
     print(f"\n{step.__name__}: {found}")  # noqa: T201 - what was covered belongs to the result
     assert found.broken is None, found.tell()
     assert found.ends["done"]
+    assert bool(found.ends["waived"]) is bool(first.waivers)
 
 
 @pytest.mark.parametrize(("step", "safe", "first"), BOUNDS)
@@ -87,11 +98,25 @@ def test_promises_hold_within_larger_bounds(step: type[Step], safe: bool, first:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.step.__name__)
 def test_each_rule_is_needed(mutant: Mutant) -> None:
     """Without any one of the protocol's rules a promise breaks, and a short story tells how."""
-    first = beginning(faults=mutant.faults, copies=mutant.copies, redrives=mutant.redrives)
+    first = beginning(faults=mutant.faults, copies=mutant.copies, redrives=mutant.redrives, waivers=mutant.waivers)
     found = Exploration(Rules(Automaton(mutant.step)), first).run()
     print(f"\n{mutant.step.__name__}: {found.tell()}")  # noqa: T201 - the story is the result
     assert found.broken == mutant.broken
     assert len(found.story) <= 13
+
+
+def test_waiver_needs_the_look_at_the_entry() -> None:
+    """Without the look at state and lease, what is done is given up, or what a worker is about to call for."""
+    rules = Rules(Automaton(Searching), refuse=lambda held, batch: "")
+    found = Exploration(rules, beginning(faults=0, copies=0, redrives=0, waivers=1)).run()
+    assert found.broken in ("a call is made under a live lease, by who holds it", "what is done stays done")
+    only_done = Rules(Automaton(Searching), refuse=lambda held, batch: "done" if _is_done(held) else "")
+    found = Exploration(only_done, beginning(faults=0, copies=0, redrives=0, waivers=1)).run()
+    assert found.broken == "a call is made under a live lease, by who holds it", found.tell()
+
+
+def _is_done(held: Held | None) -> bool:
+    return held is not None and held.entry.state is State.DONE
 
 
 def test_effect_that_shows_too_late_comes_twice() -> None:

@@ -6,14 +6,16 @@ last two. All times are ages, cut off where no decision can change any more, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from typing import NamedTuple
 
-from qualtrics_etl.ledger import Entry, State
+from qualtrics_etl.ledger import Entry, Held, State
+from qualtrics_etl.messages import WHOLE_RUN
 from qualtrics_etl.steps.calling import SETTLE_SECONDS
+from qualtrics_etl.steps.waivers import refusal_of, waived
 
 from .automaton import (
     BODIES,
@@ -40,11 +42,13 @@ from .automaton import (
     Send,
     Work,
     Write,
+    at_tick,
     body_number,
 )
 
 SETTLE = SETTLE_SECONDS // TICK_SECONDS
 WORKERS = 2
+_ENDS = (State.DONE, State.WAIVED)
 
 
 class Stored(NamedTuple):
@@ -106,6 +110,7 @@ class World(NamedTuple):
         faults: How many more may come.
         copies: How many more second deliveries.
         redrives: How many more dead letters are sent back.
+        waivers: How many more times a person may give the work up.
     """
 
     entry: Stored | None
@@ -118,6 +123,7 @@ class World(NamedTuple):
     faults: int
     copies: int
     redrives: int
+    waivers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +137,9 @@ Step = tuple[tuple[str, ...], World | Broken]
 """An action in words, and what it leads to."""
 
 
-def beginning(*, faults: int, copies: int = 1, redrives: int = 1) -> World:
+def beginning(*, faults: int, copies: int = 1, redrives: int = 1, waivers: int = 0) -> World:
     """Return the world in which one message waits, and nothing has happened."""
-    return World(None, (Msg(),), (), (), (), False, False, faults, copies, redrives)
+    return World(None, (Msg(),), (), (), (), False, False, faults, copies, redrives, waivers)
 
 
 class Blobs:
@@ -165,7 +171,7 @@ class Blobs:
             quiet = min(SETTLE, round(seconds) // TICK_SECONDS)
         failures = (entry.failures - 1) % MAX_RECEIVES + 1 if entry.failures else 0
         small = replace(entry, quiet_since=None, attempt=min(entry.attempt, 2), failures=failures)
-        if entry.state in (State.DONE, State.FAILED):
+        if entry.state in (State.DONE, State.FAILED, State.WAIVED):
             # Nothing is asked of an end but what it is.
             quiet = -1
             small = Entry(
@@ -198,13 +204,22 @@ class Rules:
         repeats_harmlessly: Whether the directory de-duplicates: a second effect is then no harm.
         settle: For how many ticks lists may lag behind. A number above the code's own settle time breaks its
             assumption.
+        refuse: Why an entry can't be waived, as the code says it.
     """
 
-    def __init__(self, automaton: Automaton, *, repeats_harmlessly: bool = False, settle: int = SETTLE) -> None:
+    def __init__(
+        self,
+        automaton: Automaton,
+        *,
+        repeats_harmlessly: bool = False,
+        settle: int = SETTLE,
+        refuse: Callable[[Held | None, str], str] = refusal_of,
+    ) -> None:
         self.automaton = automaton
         self._nodes = automaton.nodes
         self._repeats = repeats_harmlessly
         self._settle = settle
+        self._refuse = refuse
         self._blobs = Blobs()
 
     def entry(self, world: World) -> Entry | None:
@@ -254,7 +269,7 @@ class Rules:
         oldest = self._oldest(entry, stored)
         if stored.age > oldest:
             stored = stored._replace(age=oldest)
-        if entry.state is State.DONE and any(effect.hidden for effect in effects):
+        if entry.state in _ENDS and any(effect.hidden for effect in effects):
             effects = tuple(effect._replace(hidden=0) for effect in effects)
         return world._replace(entry=stored, effects=effects)
 
@@ -313,6 +328,8 @@ class Rules:
                 for end in ("ended well", "ended badly") if world.faults else ("ended well",):
                     done = _faulty(world) if end == "ended badly" else world
                     yield (f"job {index} has {end}",), _with_effect(done, index, effect._replace(job=end))
+        if world.waivers:
+            yield from self._waivers(world)
         for index, letter in enumerate(world.letters if world.redrives else ()):
             if index and letter == world.letters[index - 1]:
                 continue
@@ -326,12 +343,34 @@ class Rules:
             )
             yield (f"a person sends back the dead letter of generation {letter.generation}",), back
 
+    def _waivers(self, world: World) -> Iterator[Step]:
+        """A person gives the work up, as the command does: at once, since a put over another version is refused.
+
+        The marks are sent with it, or the command dies before that. That a mark is one for a fan-in is left to other
+        tests: here it is the message that an end sends on.
+        """
+        entry, stored = self.entry(world), world.entry
+        held = None
+        if entry is not None and stored is not None:
+            held = Held(self.automaton.key, entry, str(stored.blob), START, at_tick(stored.age))
+        if (entry is not None and entry.state is State.WAIVED) or self._refuse(held, WHOLE_RUN):
+            return
+        if entry is not None and entry.state is State.DONE:
+            yield ("a person waives it",), Broken("what is done stays done")
+            return
+        nonce = next(number for number in range(100) if number not in self._taken_nonces(world))
+        waiver = replace(waived(entry, "why", None, self.automaton.following), nonce=str(nonce))
+        blob, quiet = self._blobs.store(waiver.encode(), 0)
+        after = world._replace(entry=Stored(blob, quiet, 0), waivers=world.waivers - 1)
+        yield ("a person waives it",), after._replace(sent=True)
+        yield ("a person waives it, and the command dies",), after
+
     def _time(self, world: World) -> Iterator[Step]:
         """A tick passes; who has used up its time is killed, which is a fault like any other."""
         staying = tuple(Worker(worker.node, 1) for worker in world.workers if not worker.age)
         over = [worker for worker in world.workers if worker.age]
         entry, stored = self.entry(world), world.entry
-        if len(over) > world.faults or (entry is not None and entry.state is State.DONE):
+        if len(over) > world.faults or (entry is not None and entry.state in _ENDS):
             return
         if stored is not None:
             quiet = stored.quiet if stored.quiet < 0 else min(SETTLE, stored.quiet + 1)
@@ -515,8 +554,8 @@ class Rules:
         if world.entry is None or self._is_mine(world, node):
             return None
         there = self._blobs.entries[world.entry.blob]
-        if there.state is State.DONE:
-            return Broken("what is done stays done")
+        if there.state in _ENDS:
+            return Broken(f"what is {there.state.value} stays {there.state.value}")
         is_owned = any(self._is_mine(world, self._nodes[worker.node]) for worker in world.workers)
         if there.state is State.INTENT and there.lease_seconds and is_owned:
             return Broken("there are never two live leases")
@@ -543,7 +582,7 @@ class Rules:
 
     def _broken_by_send(self, world: World, op: Send) -> Broken | None:
         entry = self.entry(world)
-        recorded = entry is not None and entry.state is State.DONE and [o.message for o in entry.outputs] == [op.body]
+        recorded = entry is not None and entry.state in _ENDS and [o.message for o in entry.outputs] == [op.body]
         return None if recorded else Broken("what is sent on is what was recorded")
 
     def broken(self, world: World) -> Broken | None:
@@ -553,9 +592,9 @@ class Rules:
         return Broken("nothing is lost")
 
     def is_done(self, world: World) -> bool:
-        """Whether the work is done, recorded, and told to the next service."""
+        """Whether the work is done or waived, recorded, and told to the next service."""
         entry = self.entry(world)
-        return world.sent and entry is not None and entry.state is State.DONE
+        return world.sent and entry is not None and entry.state in _ENDS
 
     def is_end(self, world: World) -> bool:
         """Whether nothing is left to do: it is done, or a person has been told."""

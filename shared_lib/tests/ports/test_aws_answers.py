@@ -10,7 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from urllib3.exceptions import ProtocolError
 
+from qualtrics_etl.aws.failures import translate
 from qualtrics_etl.aws.objects import CONFLICT_WAIT_SECONDS, PART_BYTES, S3Objects
 from qualtrics_etl.aws.queues import SqsQueue
 from qualtrics_etl.errors import (
@@ -265,6 +267,23 @@ def test_unreachable_store_is_retryable(objects: S3Objects, aws: ScriptedAws) ->
         objects.put("k", b"x")
 
     assert caught.value.call_made
+
+
+def test_refusal_that_breaks_off_is_retryable(aws: ScriptedAws, objects: S3Objects) -> None:
+    """A refusal whose reason is cut off decides nothing: neither that an object is missing, nor that it is for good."""
+    body = b"<Error><Code>NoSuchKey</Code><Message>There is no such key.</Message></Error>"
+    aws.answers.append(Answer(404, body, cut_after=len(body) // 2))
+    with pytest.raises(RetryableError, match="Reading s3://bucket/a failed"):
+        objects.get("a")
+
+
+def test_what_botocore_lets_through_is_retryable() -> None:
+    """Botocore reads the body of some refusals where it does not catch urllib3's own errors (Observed: 2026-11-30)."""
+    broken = ProtocolError("Connection broken: IncompleteRead(38 bytes read, 39 more expected)")
+    error = translate(broken, "Reading s3://bucket/a")
+    assert isinstance(error, RetryableError)
+    assert error.what == "Reading s3://bucket/a failed: the connection broke (ProtocolError)."
+    assert error.call_made
 
 
 def test_listing_that_fails_says_so(aws: ScriptedAws, objects: S3Objects) -> None:

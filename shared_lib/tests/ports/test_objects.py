@@ -229,10 +229,13 @@ def test_listing_is_in_the_order_of_utf8_bytes(objects: ObjectStore) -> None:
 
 
 def test_listing_gives_size_and_mark(objects: ObjectStore) -> None:
-    """Each line of a listing holds what a put of that object answered."""
+    """Each line of a listing holds what a put of that object answered, and when it was written."""
     first, second = objects.put("p/1", b"12345"), objects.put("p/2", b"")
 
-    assert list(objects.list("p/")) == [ObjectSummary("p/1", 5, first.etag), ObjectSummary("p/2", 0, second.etag)]
+    lines = list(objects.list("p/"))
+    times = [each.last_modified for key in ("p/1", "p/2") if (each := objects.get(key)) is not None]
+    assert [each.last_modified for each in lines] == times
+    assert lines == [ObjectSummary("p/1", 5, first.etag, times[0]), ObjectSummary("p/2", 0, second.etag, times[1])]
 
 
 def test_listing_takes_a_prefix_that_ends_anywhere(objects: ObjectStore) -> None:

@@ -15,9 +15,10 @@ import pytest
 from qualtrics_etl.aws.access import StageAccess
 from qualtrics_etl.aws.account import AwsAccess
 from qualtrics_etl.aws.queues import MESSAGE_GROUP
-from qualtrics_etl.aws.redrive import DeadLetters, by_cause
+from qualtrics_etl.aws.redrive import DeadLetters, by_cause, dead_letters_of
 from qualtrics_etl.errors import ConfigurationError, RetryableError
 from qualtrics_etl.messages import Message
+from qualtrics_etl.status import DeadLetter
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -250,3 +251,18 @@ def test_an_aws_that_fails_is_an_error_of_ours() -> None:
     aws = AwsAccess("eu-west-1", "http://127.0.0.1:9", (ACCOUNT, "test"))
     with pytest.raises(RetryableError, match="Reading the stage's parameters"):
         DeadLetters(StageAccess("acme-etl", "dev", ACCOUNT, aws), SERVICE)
+
+
+def test_letters_of_several_services_are_looked_at_together(pair: Pair) -> None:
+    """What stands in all dead-letter queues is read at once, an empty one is not waited for, and nothing is taken."""
+    pair.put("1", cause="It failed.", error="PermanentError", remedy="Mend it.")
+    for name in ("queue_urls", "dead_letter_queue_url"):
+        value = json.dumps({"idle": pair.own}) if name == "queue_urls" else pair.own
+        pair.access.aws.client("ssm").put_parameter(
+            Name=f"{pair.access.parameters}/idle/{name}", Value=value, Type="String"
+        )
+    assert dead_letters_of(pair.access, [SERVICE, "idle"]) == [
+        DeadLetter(SERVICE, "acme-etl-0123456789ab", "1", "PermanentError", "It failed.", "Mend it.")
+    ]
+    assert len(pair.take(pair.dead)) == 1
+    assert pair.access.queues([SERVICE]).of(SERVICE).name == pair.own.rpartition("/")[2]

@@ -21,3 +21,4 @@ def _place_module() -> ModuleType:
 _module = _place_module()
 place, with_slow_jobs, contacts = _module.place, _module.with_slow_jobs, _module.contacts
 client, host_key, logged = _module.client, _module.host_key, _module.logged
+poster = _module.poster

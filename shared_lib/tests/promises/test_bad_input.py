@@ -6,6 +6,7 @@ Files go through the real steps into the simulator. What stops a run is told ali
 from __future__ import annotations
 
 import csv
+import gzip
 import logging
 import re
 import socket
@@ -263,9 +264,21 @@ WRONG = [
     ),
     Wrong(
         "not_a_csv_file",
-        b"PK\x03\x04\x14\0\x06\0\x08\0\n\0\0\0",
-        "contacts.csv is no CSV file: it begins like a zip archive (an .xlsx workbook is one too). Ask the client for"
-        " the table itself, saved as CSV, neither packed nor encrypted.",
+        b"%PDF-1.7",
+        "contacts.csv is no CSV file: it begins like a PDF document. Ask the client for the table itself, as CSV or"
+        " XML: plain, or packed once with gzip or zip, and not encrypted.",
+    ),
+    Wrong(
+        "archive_that_is_damaged",
+        gzip.compress(HEADER + ANN)[:-1],
+        "contacts.csv is damaged: it is cut off: it ends before its data does. Nothing of it was sent to Qualtrics. Ask"
+        " the client to pack the file anew and send it again.",
+    ),
+    Wrong(
+        "xml_with_entities",
+        b'<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY b "c">]>\n<a><row><email>&b;</email></row></a>',
+        "contacts.csv has a DOCTYPE (line 2); entities that a file brings along are not read, for safety. Nothing of it"
+        " was sent to Qualtrics. Ask the client for the same file without its document type.",
     ),
 ]
 

@@ -23,7 +23,7 @@ LIST = MailingListCreated("CG_000000000000001", "contacts")
 def arrival(place: Place, batch: str, batches: int, how: How = How.ARRIVE) -> Output:
     """Return what a batch's import is recorded to send on."""
     parsed = FileParsed(batches, "payloads/x/batches", batches, batches, 0)
-    imported = ContactsImported(f"PGRS_{batch}", 1, 0, 0, 0, 0, 0)
+    imported = ContactsImported(f"PGRS_{batch}", 1, 0, 0, 0, 0)
     message = place.message("schedule_distribution", parsed, LIST, imported, batch=batch)
     return Output(how, message.encode())
 

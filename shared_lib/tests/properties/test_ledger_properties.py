@@ -40,7 +40,7 @@ entries = st.builds(
     absent_looks=counts,
     request_key=st.none() | texts,
     request_sha256=st.none() | texts,
-    rejects_key=st.none() | texts,
+    rows_key=st.none() | texts,
     notes=st.dictionaries(texts, counts, max_size=3),
     job_id=st.none() | texts,
     fact=st.none() | facts,

@@ -216,6 +216,13 @@ def test_job_that_did_nothing_is_a_failure(api: Api, status: object) -> None:
     )
 
 
+@pytest.mark.parametrize(("said", "read"), [(["a@b", 7, None], ("a@b",)), (None, ()), ("a@b", ())])
+def test_invalid_addresses_are_read_where_they_are_named(api: Api, said: object, read: tuple[str, ...]) -> None:
+    """Addresses that Qualtrics calls invalid are read; what is no list of texts says nothing."""
+    api.answers({**progress(100.0, "complete", added=1), "invalidEmails": said})
+    assert look(api).invalid_emails == read
+
+
 def test_job_that_had_nothing_to_do_is_complete(api: Api) -> None:
     """An empty batch ends well with 0/0/0."""
     api.answers(progress(100.0, "complete"))
@@ -247,7 +254,12 @@ def entry(position: str, **more: str) -> dict[str, str]:
 
 def report(api: Api) -> list[ReportEntry]:
     """Read a whole report."""
-    return list(contact_imports.report(api.client, "POOL_1", "PGRS_1"))
+    page = contact_imports.read_report_page(api.client, "POOL_1", "PGRS_1")
+    entries = list(page.entries)
+    while page.next_token:
+        page = contact_imports.read_report_page(api.client, "POOL_1", "PGRS_1", page.next_token)
+        entries += page.entries
+    return entries
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -267,8 +279,8 @@ def test_report_is_read_over_all_pages(api: Api, inside: bool) -> None:
 
 
 def test_report_that_leads_in_a_circle_ends(api: Api) -> None:
-    """A token that comes again is an error, not an endless loop."""
-    for token in "aba":
+    """A page that names itself as its next is an error, not an endless loop."""
+    for token in "abb":
         api.raw(200, orjson.dumps({"results": {"importReportEntries": []}, "skipToken": token}))
     with pytest.raises(RetryableError) as caught:
         report(api)

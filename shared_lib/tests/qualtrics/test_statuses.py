@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualtrics_etl.errors import PermanentError
+from qualtrics_etl.errors import ContentRefusedError, PermanentError
 from qualtrics_etl.qualtrics.registry import CREATE_MAILING_LIST, START_CONTACT_IMPORT
 from qualtrics_etl.qualtrics.statuses import presentable
 
@@ -29,6 +29,32 @@ def test_refused_import_does_not_name_the_person(api: Api) -> None:
         "start_contact_import: status 400 QVAL_3 "
         "Invalid lastName '<removed> <removed>' (<removed>, <removed>, <removed>) at position 3"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "is_about_content"),
+    [
+        (400, "QVAL_3", "Invalid language.", True),
+        (413, "QVAL_1", "Too large.", True),
+        (422, "", "Invalid field.", True),
+        (400, "", "", False),
+        (400, "GP_0", "Invalid mailingListId parameter. Mailing list not found", False),
+        (400, "X_1", "No such directory.", False),
+        (400, "X_1", "POOL_1 is not yours.", False),
+        (400, "X_1", "Unknown batchId", False),
+        (403, "AuthZ_2.0", "Invalid language.", False),
+        (404, "", "Invalid language.", False),
+        (409, "X_1", "Invalid language.", False),
+    ],
+)
+def test_refusal_of_content_is_told_from_all_others(
+    api: Api, status: int, code: str, message: str, is_about_content: bool
+) -> None:
+    """Only where Qualtrics says in words that it refuses what a request holds may a part of it pass."""
+    api.refuses(status, code, message)
+    with pytest.raises(PermanentError) as caught:
+        api.client.call(START_CONTACT_IMPORT, IDS, body=b"{}")
+    assert (type(caught.value) is ContentRefusedError) == is_about_content
 
 
 def test_refusal_elsewhere_keeps_the_ids_it_names(api: Api) -> None:

@@ -244,3 +244,101 @@ def test_every_contact_has_one_outcome(contacts: list[dict[str, object]]) -> Non
 
 def _mailing_list() -> MailingList:
     return MailingList("CG_1", "POOL_ExampleDirector", "List", "UR_ExampleUser0001", 0.0, 0.0, 0.0)
+
+
+def report_of(api: Any, job: Any) -> list[dict[str, Any]]:
+    """Read a report, page after page."""
+    path, entries, query = f"/directories/POOL_ExampleDirector/imports/api-import/jobs/{job['id']}/report", [], ""
+    while True:
+        answer = api.call("GET", path + query).json()
+        entries += answer["results"]["importReportEntries"]
+        if answer["skipToken"] is None:
+            return entries
+        query = f"?skipToken={answer['skipToken']}"
+
+
+def told(entries: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """Return number, address, word and code of each contact of a report."""
+    names = ("sourceIndexId", "email", "importStatus", "importStatusCode")
+    return [tuple(entry[name] for name in names) for entry in entries]  # type: ignore[misc]  # four names
+
+
+def test_language_that_is_no_code_refuses_the_whole_call(api: Any) -> None:
+    """One bad field in one contact, and no contact of the call comes in."""
+    path = api.new_list()
+    body = {"contacts": [ANN, {**BOB, "language": "Hochdeutsch"}]}
+    refusal = api.refusal("POST", f"{path}/transactioncontacts", body)
+    assert refusal == (400, "QVAL_1", "contacts[1].language is not a language code")
+    assert api.result("GET", f"{path}/contacts")["elements"] == []
+
+
+def test_report_comes_in_pages(api: Any, simulator: Simulator) -> None:
+    """A page names the token of the next one; together they name each contact once."""
+    simulator.arm(Fault("short_report_pages", count=None))
+    path = api.new_list()
+    people = [{"email": f"p{number}@example.com"} for number in range(5)]
+    entries = report_of(api, api.start_import(path, *people))
+    assert [entry["email"] for entry in entries] == [person["email"] for person in people]
+    assert sum(note.endpoint.endswith("/report") for note in simulator.requests()) == 3
+
+
+def test_import_may_count_from_one(api: Any, simulator: Simulator) -> None:
+    """By a scenario, positions begin with 1, in the report and in `unprocessed`."""
+    simulator.arm(Fault("one_based_report"))
+    job = api.start_import(api.new_list(), ANN, {"firstName": ""}, BOB)
+    assert job["contacts"]["unprocessed"] == ["2"]
+    assert [row[:2] for row in told(report_of(api, job))] == [("1", ANN["email"]), ("3", BOB["email"])]
+
+
+def test_unprocessed_may_be_addresses(api: Any, simulator: Simulator) -> None:
+    """By a scenario, `unprocessed` names addresses."""
+    simulator.arm(Fault("unprocessed_addresses"))
+    wrong = {**BOB, "embeddedData": {"note": "x" * 1025}}
+    assert api.start_import(api.new_list(), ANN, wrong)["contacts"]["unprocessed"] == [BOB["email"]]
+
+
+def test_failures_may_be_told_by_the_report_alone(api: Any, simulator: Simulator) -> None:
+    """By a scenario, the status counts who failed and names nobody; the report does."""
+    simulator.arm(Fault("unnamed_failures"))
+    path = api.new_list()
+    job = api.start_import(path, ANN, {"email": "nobody"})
+    looked = api.result("GET", f"{path}/transactioncontacts/{job['id']}")
+    assert (looked["contacts"]["count"]["failed"], "invalidEmails" in looked) == (1, False)
+    assert told(report_of(api, job))[1] == ("1", "nobody", "FAILURE", "400")
+
+
+def test_report_may_speak_in_unknown_words(api: Any, simulator: Simulator) -> None:
+    """By a scenario, words and codes are such as nobody has seen."""
+    simulator.arm(Fault("unknown_report_words"))
+    job = api.start_import(api.new_list(), ANN, {"email": "nobody"})
+    assert told(report_of(api, job)) == [("0", ANN["email"], "STATE_1", "A1"), ("1", "nobody", "STATE_2", "E7")]
+
+
+def test_row_may_be_left_untold(api: Any, simulator: Simulator) -> None:
+    """By a scenario, the last contact is counted nowhere and comes into no list."""
+    simulator.arm(Fault("untold_row"))
+    path = api.new_list()
+    job = api.start_import(path, ANN, BOB)
+    assert counts(api, path, job) == (100.0, "complete", 1, 0, 0)
+    assert told(report_of(api, job))[1] == ("1", BOB["email"], "DEFERRED", "")
+    assert len(api.result("GET", f"{path}/contacts")["elements"]) == 1
+
+
+def test_report_may_lag_or_be_missing(api: Any, simulator: Simulator) -> None:
+    """By scenarios, a report names nobody yet, or is not to be found; the next look finds it."""
+    job = api.start_import(api.new_list(), ANN)
+    path = f"/directories/POOL_ExampleDirector/imports/api-import/jobs/{job['id']}/report"
+    simulator.arm(Fault("lagging_report"))
+    assert report_of(api, job) == []
+    simulator.arm(Fault("report_not_found"))
+    assert api.call("GET", path).status_code == 404
+    assert len(report_of(api, job)) == 1
+
+
+def test_import_may_be_refused_whatever_it_holds(api: Any, simulator: Simulator) -> None:
+    """By a scenario, a call is refused as if something in it were wrong; nothing happens."""
+    simulator.arm(Fault("refused_import"))
+    path = api.new_list()
+    refusal = api.refusal("POST", f"{path}/transactioncontacts", {"contacts": [ANN]})
+    assert refusal == (400, "QVAL_1", "The request is not as it must be.")
+    assert api.result("GET", f"{path}/contacts")["elements"] == []

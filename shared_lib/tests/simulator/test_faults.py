@@ -46,6 +46,15 @@ def create(api: Any) -> str:
         ("slow_jobs", "200", 1),
         ("failed_job", "200", 1),
         ("empty_job", "200", 1),
+        ("refused_import", "200", 1),
+        ("report_not_found", "200", 1),
+        ("untold_row", "200", 1),
+        ("lagging_report", "200", 1),
+        ("short_report_pages", "200", 1),
+        ("one_based_report", "200", 1),
+        ("unknown_report_words", "200", 1),
+        ("unnamed_failures", "200", 1),
+        ("unprocessed_addresses", "200", 1),
     ],
 )
 def test_scenario_hits_one_call(api: Any, scenario: str, seen: str, lists: int) -> None:

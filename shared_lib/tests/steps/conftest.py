@@ -7,17 +7,21 @@ send that fails before or after its effect, a worker that is killed there, fault
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 from typing_extensions import override
 
+from qualtrics_etl.channels.http_requests import http_event
+from qualtrics_etl.channels.signatures import SignedPost, post_headers
+from qualtrics_etl.lambda_entry import lambda_handler
 from qualtrics_etl.ledger import Entry, Ledger, entry_key
 from qualtrics_etl.local.clock import VirtualClock
 from qualtrics_etl.local.objects import MemoryObjects
@@ -36,7 +40,7 @@ from qualtrics_etl.ports import (
     Secrets,
     StoredObject,
 )
-from qualtrics_etl.qualtrics import Request, RequestsTransport, Response, Transport
+from qualtrics_etl.qualtrics import Pace, Request, RequestsTransport, Response, Transport
 from qualtrics_etl.settings import StageConfig
 from qualtrics_etl.simulator import Fault, JobProgress, Simulator
 from qualtrics_etl.simulator.seed import EXAMPLE_DIRECTORY_ID, EXAMPLE_LIBRARY_ID, EXAMPLE_SURVEY_ID, EXAMPLE_TOKEN
@@ -48,6 +52,8 @@ START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 RUN = "acme-etl-0123456789ab"
 TIMEOUT_SECONDS = 60
 SFTP_PASSWORD = "canary-sftp-password"
+SIGNING_SECRET = "canary-signing-secret-of-thirty-two-characters"
+POST_KEY = "canary-key-2026-11-22"
 LEASE_SECONDS = 120
 CHAIN = (
     "fetch_sftp_file",
@@ -247,7 +253,8 @@ def workflow_of(chains: Mapping[str, Sequence[str]], services: Mapping[str, Mapp
     }
     described = {name: {"kind": name, **usual, **services.get(name, {})} for name in names}
     for chain in chains.values():
-        described[chain[0]]["schedule"] = "rate(15 minutes)"
+        if described[chain[0]]["kind"] != "receive_post":
+            described[chain[0]]["schedule"] = "rate(15 minutes)"
     data = {"name": "acme-etl", "chains": {name: list(chain) for name, chain in chains.items()}, "services": described}
     return check_workflow(YamlFile(Path("workflow.yml"), data, {}))
 
@@ -264,6 +271,7 @@ class Place:
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=lambda: {"qualtrics_api_token": EXAMPLE_TOKEN})
     sftp: dict[str, object] | None = None
+    post: dict[str, object] | None = None
     remaining_seconds: float = TIMEOUT_SECONDS
     duplicates: bool = False
 
@@ -293,8 +301,8 @@ class Place:
 
     # --- running --------------------------------------------------------------------------------------------------
 
-    def step(self, service: str, *, transport: Transport | None = None) -> Step:
-        """Return a worker of a service, as a cold start makes it; with another way to Qualtrics if need be."""
+    def step(self, service: str, *, transport: Transport | None = None, pace: Pace | None = None) -> Step:
+        """Return a worker of a service, as a cold start makes it; with another transport or pace if need be."""
         kind = self.workflow.services[service].step
         step = self.steps.get(service) or getattr(importlib.import_module(kind.module), kind.class_name)
         return step(
@@ -307,6 +315,7 @@ class Place:
                 secrets=RenewableSecrets(self.secrets),
                 clock=self.clock,
                 transport=transport or self.transport,
+                pace=pace,
             )
         )
 
@@ -326,6 +335,7 @@ class Place:
                     "base_url": self.base_url,
                 },
                 "sftp": self.sftp,
+                "post": self.post,
                 "services": {name: told for name, told in settings.items() if told},
             }
         )
@@ -542,6 +552,58 @@ class Client:
         held = [self.place.bucket.get(key) for key in self.place.keys("files/")]
         entries = [Entry.decode(each.body) for each in held if each is not None and each.body]
         return sorted(entry.fact.name for entry in entries if isinstance(entry.fact, FileFetched))
+
+
+@dataclass
+class Poster:
+    """A client that POSTs: what it sends is signed with the stage's secret, unless told otherwise."""
+
+    place: Place
+
+    def headers(self, content: bytes, key: str, *, name: str = "contacts.csv", age_seconds: int = 0) -> dict[str, str]:
+        """Return the headers of a POST that was signed so long ago."""
+        at = self.place.clock.now() - timedelta(seconds=age_seconds)
+        return post_headers(SignedPost("receive_post", key, name, content), SIGNING_SECRET, at)
+
+    def post(self, content: bytes = b"", key: str = POST_KEY, **signed: Any) -> tuple[int, dict[str, Any]] | None:
+        """POST a content; without one, three people. Return status and content of the answer, None where none came."""
+        content = content or rows(3)
+        return self.send(http_event("POST", "/receive_post", self.headers(content, key, **signed), content))
+
+    def send(self, event: Any) -> tuple[int, dict[str, Any]] | None:
+        """Let a worker answer an event."""
+        step = self.place.step("receive_post")
+        handler = lambda_handler(type(step))
+        handler.wire(step._wiring)
+        try:
+            answer = handler(event, self)
+        except WorkerKilled:
+            return None
+        assert answer is not None
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def post_until_accepted(self, content: bytes = b"", key: str = POST_KEY) -> str:
+        """POST again and again, as a client does that hears nothing or 503; return the run."""
+        for _ in range(9):
+            answer = self.post(content, key)
+            if answer is not None and answer[0] != 503:
+                assert answer[0] == 202
+                return str(answer[1]["run"])
+            self.place.clock.advance(30)
+        raise AssertionError("It is never accepted.")
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return a minute: this is Lambda's context too."""
+        return 60_000
+
+
+@pytest.fixture
+def poster(place: Place) -> Poster:
+    """A client that POSTs to a place whose chain begins with `receive_post`."""
+    place.use("receive_post", *CHAIN[1:])
+    place.post = {"replay_window_seconds": 300}
+    place.secrets["post_signing_secret"] = SIGNING_SECRET
+    return Poster(place)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_counts_add_up(with_slow_jobs: Place) -> None:
     assert entry is not None
     assert isinstance(entry.fact, ContactsImported)
     fact = entry.fact
-    assert (fact.added, fact.updated, fact.failed, fact.pending, fact.rejected, fact.skipped) == (1, 1, 0, 0, 1, 0)
+    assert (fact.loaded, fact.updated, fact.skipped, fact.rejected, fact.pending) == (1, 1, 0, 1, 0)
 
 
 def test_job_is_looked_at_less_and_less_often(with_slow_jobs: Place, contacts: Callable[..., bytes]) -> None:
@@ -103,12 +103,12 @@ def test_rows_that_expired_are_told(place: Place, contacts: Callable[..., bytes]
     place.run()
     assert place.cause("import_contacts") == (
         "Batch 00000 of run acme-etl-0123456789ab is not in the store. It expires with the run's personal data. Have"
-        " the client send the missing rows in a new file, then delete this message."
+        " the client send the missing rows in a new file, then give this work up (make waive)."
     )
 
 
 def test_single_contact_larger_than_a_request_is_put_aside(place: Place, contacts: Callable[..., bytes]) -> None:
-    """What can't be halved any more waits with its remedy, and its batch's other half goes in."""
+    """What can't be halved any more is a rejected row, and its batch's other half goes in."""
     huge = Contact(email="p0@client.example", embedded_data={f"n{n}": "x" * 1000 for n in range(5200)})
     small = Contact(email="p1@client.example")
 
@@ -121,5 +121,8 @@ def test_single_contact_larger_than_a_request_is_put_aside(place: Place, contact
     place.begin(contacts(2))
     place.run()
     assert place.members() == ["p1@client.example"]
-    assert "is more than Qualtrics takes (5,000,000)" in place.cause("import_contacts")
-    assert place.scheduled() == []
+    assert place.keys("outcomes/") == [f"outcomes/acme-etl-0123456789ab/import_contacts/00000.{n}.csv" for n in "01"]
+    (line,) = place.text("outcomes/acme-etl-0123456789ab/import_contacts/00000.0.csv").splitlines()[1:]
+    assert line.startswith('2,rejected,,"An import of 5,2')
+    assert line.endswith('bytes is more than Qualtrics takes (5,000,000)."')
+    assert (place.letters("import_contacts"), place.scheduled()) == ([], ["Invite", "Reminder"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gzip
+import io
+import zipfile
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +14,7 @@ from typing_extensions import override
 from qualtrics_etl import ParseFile, RowContext, RowValues
 from qualtrics_etl.ledger import State
 from qualtrics_etl.messages import FileParsed, Message, ParsingContinues
+from qualtrics_etl.steps.base import Delivery
 
 if TYPE_CHECKING:
     from shared_lib.tests.steps.conftest import Place
@@ -148,4 +152,158 @@ def test_file_that_is_no_file_of_contacts_is_put_aside(parsing: Place, content: 
     parse(parsing)
     assert parsing.cause("parse_file").startswith(cause)
     assert parsing.entry("parse_file").state is State.FAILED  # type: ignore[union-attr]  # it is there, or the test fails
+    assert parsed(parsing) == []
+
+
+# --- packed files and XML ---------------------------------------------------------------------------------------------
+
+Form = Callable[[bytes], bytes]
+XML_HEAD = b"<contacts>\n"
+
+
+def as_zip(table: bytes) -> bytes:
+    """Return a zip archive of a table."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("out/contacts.csv", table)
+    return out.getvalue()
+
+
+def as_xml(table: bytes) -> bytes:
+    """Return a table without quotes as an XML file with a line a row."""
+    header, *rows = [line.split(",") for line in table.decode().splitlines()]
+    pairs = [zip(header, row, strict=False) for row in rows]
+    lines = ["".join(f"<{name}>{cell}</{name}>" for name, cell in each) for each in pairs]
+    return XML_HEAD + "".join(f"<contact>{line}</contact>\n" for line in lines).encode() + b"</contacts>"
+
+
+def stored(place: Place) -> dict[str, str]:
+    """Return what parsing stored, without its ledger: key to text."""
+    return {key: place.text(key) for key in [*place.keys(BATCHES), *place.keys("rejects/")]}
+
+
+def long_table(rows: int) -> bytes:
+    """Return a table that hardly gets smaller when it is packed."""
+    digits = (f"{(number * 2_654_435_761) ** 5 % 10**40:040}" for number in range(rows))
+    return b"email,first_name,branch\n" + "".join(f"{each}@client.example,P,{each}\n" for each in digits).encode()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, as_zip], ids=["gzip", "zip"])
+def test_packed_file_gives_the_batches_of_the_bare_one(
+    place: Place, contacts: Callable[..., bytes], pack: Form
+) -> None:
+    """What a file was packed with makes no difference to a byte of what is stored."""
+    place.use("fetch_sftp_file", "parse_file", "create_mailing_list", parse_file={"settings": {"rows_per_batch": 2}})
+    found = []
+    table = contacts(4) + b"one,too,many,cells\n" + contacts(2).partition(b"\n")[2]
+    for content in (table, pack(table)):
+        for key in stored(place):
+            place.bucket.delete(key)
+        place.bucket.delete("ledger/acme-etl-0123456789ab/parse_file/all")
+        place.begin(content)
+        parse(place)
+        found.append(stored(place))
+    assert found[0] == found[1]
+    assert sorted(found[0]) == [
+        *(f"{BATCHES}/0000{n}" for n in range(4)),
+        "rejects/acme-etl-0123456789ab/parse_file/00002.csv",
+    ]
+
+
+@pytest.mark.parametrize("form", [gzip.compress, as_zip, as_xml], ids=["gzip", "zip", "xml"])
+def test_continuations_of_what_can_not_be_entered_cut_the_same(
+    parsing: Place, contacts: Callable[..., bytes], form: Form
+) -> None:
+    """A worker that hands over after each batch leaves the batches of one that never does."""
+    content = form(contacts(5) + b"bad,cell\n")
+    parsing.begin(content)
+    parse(parsing)
+    whole = stored(parsing)
+    for key in [*whole, *parsing.keys("ledger/")]:
+        parsing.bucket.delete(key)
+    parsing.steps["parse_file"] = ShortOfTime
+    parsing.begin(content)
+    parse(parsing)
+    assert stored(parsing) == whole
+    assert parsing.entry("parse_file", "c0002") is not None
+    assert len(set(parsed(parsing))) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        (lambda table: gzip.compress(table)[:-8] + bytes(8), "(its check sum says so)"),
+        (lambda table: gzip.compress(table)[:-9], "is cut off"),
+        (lambda table: as_xml(table)[:-1], "no XML that can be read: unclosed token (line 5002)"),
+    ],
+    ids=["another_check_sum", "cut_off", "unclosed"],
+)
+def test_file_that_is_damaged_at_its_end_goes_no_further(parsing: Place, form: Form, says: str) -> None:
+    """What shows only at the end refuses all of the file, though most batches are stored by then."""
+    parsing.settings["parse_file"] = {"rows_per_batch": 100}
+    parsing.begin(form(long_table(5_000)))
+    parse(parsing)
+    assert len(parsing.keys(BATCHES)) >= 30
+    assert says in parsing.cause("parse_file")
+    assert parsed(parsing) == []
+    assert parsing.entry("parse_file").state is State.FAILED  # type: ignore[union-attr]  # it is there, or the test fails
+
+
+def ticking(left: float, seconds: float) -> Callable[[], float]:
+    """Return a function's clock that is a little later at each look."""
+
+    def looks() -> Iterator[float]:
+        now = left
+        while True:
+            yield now
+            now -= seconds
+
+    return looks().__next__
+
+
+@pytest.mark.parametrize("form", [gzip.compress, as_xml], ids=["gzip", "xml"])
+def test_file_that_takes_too_long_to_be_entered_again_is_refused(parsing: Place, form: Form) -> None:
+    """Where half of the time goes by before reading goes on, the file would never end: it is refused with a remedy."""
+    parsing.settings["parse_file"] = {"rows_per_batch": 4_500}
+    parsing.steps["parse_file"] = ShortOfTime
+    parsing.begin(form(long_table(5_000)))
+    parsing.deliver("parse_file")
+    (continuation,) = parsing.receive("parse_file")
+    parsing.step("parse_file").handle(Delivery(continuation, ticking(60, 8)))
+    assert parsing.cause("parse_file") == (
+        "contacts.csv is too long to be read in parts: it can't be entered in its middle, and getting to where reading"
+        " stopped takes more than half of the 60 s that the function has. Nothing of it was sent to Qualtrics. Raise"
+        " timeout_seconds (to 300 at most) or memory_mb of the service, deploy and send the message back; or ask the"
+        " client for CSV that is not packed, or for several smaller files."
+    )
+
+
+def test_worker_that_began_late_leaves_the_way_to_the_next(parsing: Place) -> None:
+    """Where little time was left from the beginning, nothing is refused: the message comes again at once."""
+    parsing.settings["parse_file"] = {"rows_per_batch": 4_500}
+    parsing.steps["parse_file"] = ShortOfTime
+    parsing.begin(gzip.compress(long_table(5_000)))
+    parsing.deliver("parse_file")
+    (continuation,) = parsing.receive("parse_file")
+    assert parsing.step("parse_file").handle(Delivery(continuation, ticking(24, 3)))
+    parsing.queues.of("parse_file").delete(continuation.receipt)
+    assert parsing.letters("parse_file") == []
+    del parsing.steps["parse_file"]
+    parse(parsing)
+    assert [each.rows for each in parsed(parsing)] == [5_000]
+
+
+def test_record_that_is_set_otherwise_meanwhile_is_no_silent_loss(
+    parsing: Place, contacts: Callable[..., bytes]
+) -> None:
+    """Records that are others than those that are stored are not read on."""
+    content = as_xml(contacts(5)).replace(b"<contact>", b"<contact><c><z>1</z></c>")
+    parsing.steps["parse_file"] = ShortOfTime
+    parsing.begin(content)
+    parsing.deliver("parse_file")
+    parsing.settings["parse_file"] = {"record": "c", "rows_per_batch": 2}
+    parse(parsing)
+    assert parsing.cause("parse_file").startswith(
+        "contacts.csv is not cut into records as it was when its first rows were stored."
+    )
     assert parsed(parsing) == []

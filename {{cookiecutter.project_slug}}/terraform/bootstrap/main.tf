@@ -91,7 +91,7 @@ module "logins" {
 module "secrets" {
   source = "../modules/secrets"
 
-  names            = toset(concat(module.logins.qualtrics, module.logins.sftp))
+  names            = toset(concat(module.logins.qualtrics, module.logins.sftp, module.logins.post))
   parameter_prefix = local.parameter_prefix
 }
 

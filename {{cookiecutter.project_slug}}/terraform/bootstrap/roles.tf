@@ -270,6 +270,15 @@ locals {
     },
   ]
 
+  # AWS knows HTTP APIs by ids of its own, so these are all of the account, which is the stage's alone; only a workflow
+  # that takes POSTs has one.
+  takes_posts = contains([for each in values(local.workflow.services) : each.kind], "receive_post")
+  http_apis = local.takes_posts ? [{
+    sid       = "HttpApis"
+    actions   = [for verb in ["DELETE", "GET", "PATCH", "POST", "PUT"] : "apigateway:${verb}"]
+    resources = [for name in ["apis", "apis/*", "tags/*"] : "arn:${local.partition}:apigateway:${local.region}::/${name}"]
+  }] : []
+
   # AWS knows no resource for a template that is nowhere yet, nor for a subscription. A mapping that is gone feeds no
   # function, and CloudFormation asks until it is gone; a list of mappings has no function either. One statement for
   # all, since AWS counts a role's characters.
@@ -290,7 +299,7 @@ locals {
         read       = concat(flatten(values(local.reading)), local.no_secrets)
         terraform  = local.terraform
         roles      = local.roles
-        serverless = local.serverless
+        serverless = concat(local.serverless, local.http_apis)
         unnamed    = local.unnamed
       }
     }

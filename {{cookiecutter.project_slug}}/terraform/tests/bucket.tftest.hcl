@@ -21,6 +21,27 @@ run "objects_expire_only_where_a_rule_says_so" {
   }
 }
 
+run "what_expires_leaves_no_old_version_no_marker_and_no_part_behind" {
+  module {
+    source = "./modules/bucket"
+  }
+
+  assert {
+    condition = [for rule in aws_s3_bucket_lifecycle_configuration.this.rule :
+      "${rule.status} ${one(rule.noncurrent_version_expiration).noncurrent_days}" if rule.id != "leftovers"
+    ] == ["Enabled 7", "Enabled 7"]
+    error_message = "Old versions must expire by each rule for objects, and every rule must be at work."
+  }
+
+  assert {
+    condition = [for rule in aws_s3_bucket_lifecycle_configuration.this.rule :
+      "${rule.status} ${one(rule.expiration).expired_object_delete_marker} ${one(rule.abort_incomplete_multipart_upload).days_after_initiation}"
+      if rule.id == "leftovers"
+    ] == ["Enabled true 1"]
+    error_message = "Delete markers that hide nothing, and parts of uploads that never ended, must go in the whole bucket."
+  }
+}
+
 run "the_ledger_outlives_every_message" {
   command = plan
 

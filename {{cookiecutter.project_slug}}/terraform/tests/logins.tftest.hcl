@@ -8,14 +8,14 @@ run "a_stage_that_says_nothing_has_a_token" {
   }
 
   assert {
-    condition     = join(" ", output.qualtrics) == "qualtrics_api_token" && length(output.sftp) == 0
+    condition     = join(" ", output.qualtrics) == "qualtrics_api_token" && length(concat(output.sftp, output.post)) == 0
     error_message = "Secrets are asked for that no login needs."
   }
 }
 
 run "each_login_has_its_secrets" {
   variables {
-    config = { qualtrics = { auth = "oauth" }, sftp = {} }
+    config = { qualtrics = { auth = "oauth" }, sftp = {}, post = {} }
   }
 
   module {
@@ -23,12 +23,12 @@ run "each_login_has_its_secrets" {
   }
 
   assert {
-    condition     = join(" ", concat(output.qualtrics, output.sftp)) == "qualtrics_client_id qualtrics_client_secret sftp_private_key"
+    condition     = join(" ", concat(output.qualtrics, output.sftp, output.post)) == "qualtrics_client_id qualtrics_client_secret sftp_private_key post_signing_secret"
     error_message = "A login lacks a secret, or has another's."
   }
 
   assert {
-    condition     = length(setsubtract(concat(output.qualtrics, output.sftp, ["qualtrics_api_token", "sftp_password"]), output.all)) == 0
+    condition     = length(setsubtract(concat(output.qualtrics, output.sftp, output.post, ["qualtrics_api_token", "sftp_password"]), output.all)) == 0
     error_message = "A secret is missing from the list of all."
   }
 }

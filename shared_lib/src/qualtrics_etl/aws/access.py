@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from qualtrics_etl.aws.account import AwsAccess
 from qualtrics_etl.aws.failures import aws_failures, error_code
 from qualtrics_etl.aws.parameters import read_parameters
+from qualtrics_etl.aws.queues import SqsQueues
 from qualtrics_etl.errors import ConfigurationError, PermanentError
 
 _DENIED = ("AccessDenied", "AccessDeniedException")
@@ -46,6 +48,21 @@ class StageAccess:
             " not to its end.",
             remedy=f"Deploy it: `make deploy STAGE={self.stage}`.",
         )
+
+    def queues(self, services: Iterable[str]) -> SqsQueues:
+        """Return the services' own queues.
+
+        Raises:
+            ConfigurationError: One of them is not there: the stage was not deployed.
+        """
+        names = {service: f"{self.parameters}/{service}/queue_urls" for service in services}
+        with stage_failures("Reading where the stage's queues are"):
+            found = read_parameters(self.aws, names.values())
+        for name in names.values():
+            if name not in found:
+                raise self.not_deployed(f"parameter {name}")
+        urls = {service: str(json.loads(found[name])[service]) for service, name in names.items()}
+        return SqsQueues(urls, {}, self.aws.client("sqs"))
 
     def read_parameter(self, name: str) -> str:
         """Return a parameter that Terraform hands over, by its name behind the stage's prefix.

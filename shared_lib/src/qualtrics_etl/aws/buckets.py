@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -84,10 +84,7 @@ def empty_bucket(
     with aws_failures(f"Emptying the bucket {bucket}"):
         try:
             for page in _pages_of_versions(client, bucket, account):
-                answer = client.delete_objects(
-                    Bucket=bucket, Delete={"Objects": page, "Quiet": True}, ExpectedBucketOwner=account
-                )
-                _raise_for_kept(bucket, answer.get("Errors", []))
+                delete_versions(access, bucket, account, page)
                 deleted += len(page)
                 progress(deleted)
             _abort_uploads(client, bucket, account)
@@ -95,6 +92,19 @@ def empty_bucket(
             if error_code(exc) != "NoSuchBucket":
                 raise
     return deleted
+
+
+def delete_versions(access: AwsAccess, bucket: str, account: str, page: Sequence[Mapping[str, str]]) -> None:
+    """Delete versions of objects (`Key` and `VersionId` of at most 1,000), so that nothing of them is left.
+
+    Raises:
+        PermanentError: S3 keeps some of them.
+    """
+    with aws_failures(f"Deleting from the bucket {bucket}"):
+        answer = access.client("s3").delete_objects(
+            Bucket=bucket, Delete={"Objects": list(page), "Quiet": True}, ExpectedBucketOwner=account
+        )
+    _raise_for_kept(bucket, answer.get("Errors", []))
 
 
 def delete_bucket(access: AwsAccess, bucket: str, account: str) -> None:
@@ -119,8 +129,15 @@ def _pages_of_versions(client: Any, bucket: str, account: str) -> Iterator[list[
         yield [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
 
 
-def _abort_uploads(client: Any, bucket: str, account: str) -> None:
-    for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, ExpectedBucketOwner=account):
+def abort_uploads(access: AwsAccess, bucket: str, account: str, prefix: str) -> None:
+    """Abort the unfinished uploads of objects whose key begins with `prefix`: their parts hold data too."""
+    with aws_failures(f"Aborting unfinished uploads in the bucket {bucket}"):
+        _abort_uploads(access.client("s3"), bucket, account, prefix)
+
+
+def _abort_uploads(client: Any, bucket: str, account: str, prefix: str = "") -> None:
+    pages = client.get_paginator("list_multipart_uploads")
+    for page in pages.paginate(Bucket=bucket, Prefix=prefix, ExpectedBucketOwner=account):
         for upload in page.get("Uploads", []):
             client.abort_multipart_upload(
                 Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"], ExpectedBucketOwner=account
@@ -131,7 +148,7 @@ def _raise_for_kept(bucket: str, errors: list[Mapping[str, str]]) -> None:
     if errors:
         raise PermanentError(
             f"The bucket {bucket} keeps {len(errors)} objects: {errors[0]['Code']}, {errors[0].get('Message', '')}",
-            remedy="Grant s3:DeleteObjectVersion on it, then destroy again.",
+            remedy="Grant s3:DeleteObjectVersion on it, then run the command again.",
         )
 
 

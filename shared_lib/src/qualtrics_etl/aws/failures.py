@@ -84,11 +84,15 @@ def translate(exc: Exception, doing: str) -> QualtricsEtlError | None:
     """Return our error for one of boto3's; None for anything else."""
     # Imported here: by the time something failed, botocore is loaded anyway.
     from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
 
     if isinstance(exc, ClientError):
         return _from_answer(exc, doing)
     if isinstance(exc, BotoCoreError):
         return _from_client(exc, doing)
+    if isinstance(exc, HTTPError):
+        # Not caught by botocore where it reads the body of a refusal of what is streamed otherwise (GetObject).
+        return RetryableError(f"{doing} failed: the connection broke ({type(exc).__name__}).")
     return None
 
 
@@ -103,6 +107,9 @@ def _from_answer(exc: ClientError, doing: str) -> QualtricsEtlError:
     what = f"{doing} failed: {code}, {said.rstrip('.')} (AWS request {metadata.get('RequestId', 'unknown')})."
     if code in ("PreconditionFailed", "412"):
         return PreconditionFailedError(what)
+    if code.isdecimal() and metadata.get("HTTPStatusCode", 0) < 500:
+        # botocore's words for a refusal whose body it can't read: broken off, or not from AWS. It decides nothing.
+        return RetryableError(what)
     kind, remedy = _BY_CODE.get(code) or _by_status(metadata.get("HTTPStatusCode", 0))
     return kind(what, remedy=remedy)
 

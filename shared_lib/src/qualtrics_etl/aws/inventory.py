@@ -58,6 +58,7 @@ _LISTINGS = (
         "list_event_source_mappings",
         _last(":function:", _each("EventSourceMappings", "FunctionArn")),
     ),
+    _Listing("HTTP API", "apigatewayv2", "get_apis", _each("Items", "Name")),
     _Listing("rule", "events", "list_rules", _each("Rules", "Name"), lambda prefix: {"NamePrefix": prefix}),
     _Listing(
         "queue",

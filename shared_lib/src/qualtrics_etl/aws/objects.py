@@ -119,7 +119,9 @@ class S3Objects(ObjectStore):
         with aws_failures(f"Listing {self._where(prefix)}"):
             for page in pages.paginate(Bucket=self._bucket, Prefix=prefix, StartAfter=start_after):
                 for line in page.get("Contents", []):
-                    yield ObjectSummary(line["Key"], line["Size"], line["ETag"])
+                    yield ObjectSummary(
+                        line["Key"], line["Size"], line["ETag"], line["LastModified"].replace(microsecond=0)
+                    )
 
     def _try_put(self, key: str, body: bytes, condition: _Condition) -> PutResult | None:
         """Put once; None when another conditional put of the same key is under way (409)."""

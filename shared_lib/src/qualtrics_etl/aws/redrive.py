@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from qualtrics_etl.aws.access import StageAccess, stage_failures
 from qualtrics_etl.aws.queues import MESSAGE_GROUP, SqsQueue
 from qualtrics_etl.errors import OutcomeUnknownError, PermanentError, RetryableError
 from qualtrics_etl.messages import Message
+from qualtrics_etl.status import DeadLetter
 from qualtrics_etl.steps.base import CAUSE_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -91,6 +93,20 @@ class Cause:
         for letter in self.letters:
             found.setdefault(letter.run, []).append(letter.batch)
         return found
+
+
+def dead_letters_of(access: StageAccess, services: Iterable[str]) -> list[DeadLetter]:
+    """Return what stands in the dead-letter queues of several services, without taking it: as `DeadLetters.look`."""
+
+    def look(service: str) -> list[DeadLetter]:
+        letters = DeadLetters(access, service)
+        # An empty queue is only told by its count: a look at it would wait for letters that may come.
+        found = letters.look() if letters.count() else []
+        return [DeadLetter(service, each.run, each.batch, each.error, each.cause, each.remedy) for each in found]
+
+    services = list(services)
+    with ThreadPoolExecutor(max(1, len(services))) as looking:
+        return [letter for found in looking.map(look, services) for letter in found]
 
 
 def by_cause(letters: Iterable[Letter]) -> list[Cause]:

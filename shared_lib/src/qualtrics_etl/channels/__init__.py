@@ -1,1 +1,1 @@
-"""The ways in which files come and go: SFTP today, one module a way."""
+"""The ways in which input comes: files by SFTP, requests by HTTP and their signatures; one module a way."""

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from qualtrics_etl.channels.file_names import RefusedName, keep_name, refuse_name
 from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.file_names import RefusedName, keep_name, refuse_name
 
 if TYPE_CHECKING:
     import asyncssh

@@ -7,11 +7,14 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
 from qualtrics_etl.aws.access import StageAccess
 from qualtrics_etl.aws.account import AwsAccess, check_account
+from qualtrics_etl.aws.objects import S3Objects
+from qualtrics_etl.aws.queues import SqsQueues
 from qualtrics_etl.deployment.stage import LOCAL, refuse_endpoints
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.local.emulator import ACCESS_KEY
@@ -22,13 +25,28 @@ from qualtrics_etl.workflow import Workflow, read_workflow
 _NOT_FOR_THE_EMULATOR = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenStage:
     """A stage that can be reached."""
 
     workflow: Workflow
     config: StageConfig
     access: StageAccess
+
+    @cached_property
+    def bucket(self) -> str:
+        """Name of the data bucket."""
+        return self.access.read_parameter("bucket")
+
+    @cached_property
+    def objects(self) -> S3Objects:
+        """The data bucket."""
+        return S3Objects(self.bucket, self.access.aws.client("s3"))
+
+    @cached_property
+    def queues(self) -> SqsQueues:
+        """The services' own queues."""
+        return self.access.queues(self.workflow.services)
 
     def check_service(self, service: str) -> str:
         """Return a service's name.

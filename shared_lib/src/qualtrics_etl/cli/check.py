@@ -15,6 +15,7 @@ from qualtrics_etl.cli.rights import rights_problems
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.lambda_entry import LambdaHandler
 from qualtrics_etl.local.repository import load_handler
+from qualtrics_etl.messages import FilePosted
 from qualtrics_etl.settings import StageConfig, read_config, step_settings, unfilled
 from qualtrics_etl.workflow import WORKFLOW_FILE, Workflow, read_workflow
 from qualtrics_etl.yaml_lines import YamlFile, read_yaml
@@ -112,6 +113,7 @@ def _settings_problems(root: Path, stage: str, workflow: Workflow, handlers: dic
         return
     files = (read_yaml(root / "config" / f"{stage}.yml"), read_yaml(root / WORKFLOW_FILE))
     yield from _unknown_services(config, workflow)
+    yield from _missing_post(config, workflow)
     for service, handler in handlers.items():
         try:
             step_settings(handler.step.Settings, service, workflow.services[service].settings, config)
@@ -144,6 +146,15 @@ def _lines(error: ConfigurationError, service: str, config: YamlFile, workflow: 
             line = workflow.line_of("services", service, "settings", *problem["loc"][:1])
             found[f"{WORKFLOW_FILE}:{line}"] = None
     return f"Lines: {', '.join(found)}."
+
+
+def _missing_post(config: StageConfig, workflow: Workflow) -> Iterator[str]:
+    for service, given in workflow.services.items():
+        if given.step.starts_on is FilePosted and config.post is None:
+            yield (
+                f"config/{config.stage}.yml has no `post`, which {service} needs."
+                " Write `replay_window_seconds: 300` below `post:`."
+            )
 
 
 def _unknown_services(config: StageConfig, workflow: Workflow) -> Iterator[str]:

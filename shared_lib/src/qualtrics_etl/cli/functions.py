@@ -13,6 +13,7 @@ from qualtrics_etl.deployment.locks import BASE, lock_name
 from qualtrics_etl.deployment.package import layer_names, layer_ref, name_clashes
 from qualtrics_etl.deployment.target import SERVERLESS_FILE
 from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.messages import FilePosted
 from qualtrics_etl.workflow import Workflow
 from qualtrics_etl.yaml_lines import YamlFile, read_yaml
 
@@ -56,6 +57,7 @@ def _of_service(root: Path, service: str, workflow: Workflow, for_all: list[str]
     yield from _wrong_values(file, service)
     yield from _other_services(file, service)
     yield from _wrong_layers(file, service, workflow.services[service].step, for_all)
+    yield from _missing_route(file, service, workflow.services[service].step)
     if workflow.services[service].schedule is not None and f"{_SCHEDULES}:{service}}}" not in "".join(
         text for _, text in _texts(function, ())
     ):
@@ -64,6 +66,20 @@ def _of_service(root: Path, service: str, workflow: Workflow, for_all: list[str]
             f"{_name(service)}:{line}: it has no event for the service's schedule: nothing would start it. Add"
             f" `- schedule: {{name: '${{self:custom.prefix}}-{service.replace('_', '-')}',"
             f" rate: ['${{{_SCHEDULES}:{service}}}']}}` to `events`."
+        )
+
+
+def _missing_route(file: YamlFile, service: str, kind: Kind) -> Iterator[str]:
+    """Yield what keeps POSTs from a service that takes them: the path is part of what the client signs."""
+    if kind.starts_on is not FilePosted:
+        return
+    events = _at(file.data, (service, "events"))
+    routes = [each.get("httpApi") for each in events if isinstance(each, dict)] if isinstance(events, list) else []
+    if {"method": "POST", "path": f"/{service}"} not in routes:
+        line = file.line_of(service, "events")
+        yield (
+            f"{_name(service)}:{line}: it has no event for POSTs: nothing would start it. Add"
+            f" `- httpApi: {{method: POST, path: /{service}}}` to `events`."
         )
 
 

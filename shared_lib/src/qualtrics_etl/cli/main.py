@@ -11,18 +11,23 @@ from qualtrics_etl.cli.bootstrap import bootstrap
 from qualtrics_etl.cli.check import check
 from qualtrics_etl.cli.deploy import deploy
 from qualtrics_etl.cli.destroy import destroy
+from qualtrics_etl.cli.erase import erase
 from qualtrics_etl.cli.local import app as local_app
 from qualtrics_etl.cli.logs import logs
 from qualtrics_etl.cli.package import package
 from qualtrics_etl.cli.plan import plan
+from qualtrics_etl.cli.post import post
+from qualtrics_etl.cli.receipt import receipt
 from qualtrics_etl.cli.redrive import redrive
 from qualtrics_etl.cli.run import run
 from qualtrics_etl.cli.scan import scan
 from qualtrics_etl.cli.secret import secret
 from qualtrics_etl.cli.simulate import simulate
 from qualtrics_etl.cli.stages import stages
+from qualtrics_etl.cli.status import status
 from qualtrics_etl.cli.tick import tick
 from qualtrics_etl.cli.unlock import unlock
+from qualtrics_etl.cli.waive import waive
 from qualtrics_etl.errors import ConfigurationError, QualtricsEtlError
 
 EXIT_FAILED = 1
@@ -45,7 +50,12 @@ app.command(short_help="Serve a simulated Qualtrics on this machine.")(simulate)
 app.command(short_help="List the stages, and which are filled in.")(stages)
 app.command(short_help="Show the logs of a stage's functions.")(logs)
 app.command(short_help="Start a scheduled service now.")(tick)
+app.command(short_help="POST a file to a stage, signed as the client signs it.")(post)
+app.command(short_help="Show the runs of a stage, and what they wait for.")(status)
 app.command(short_help="Send dead letters again, when their cause is gone.")(redrive)
+app.command(short_help="Write what became of each row of a run's file.")(receipt)
+app.command(short_help="Give a piece of work up, so that its run goes on.")(waive)
+app.command(short_help="Erase the personal data of a run.")(erase)
 app.command(short_help="Build what is deployed.")(package)
 app.command(short_help="Prepare an account for a stage: once each.")(bootstrap)
 app.command(short_help="Show what a deploy would change.")(plan)

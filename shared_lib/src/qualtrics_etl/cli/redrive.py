@@ -123,7 +123,7 @@ def _report(outcome: Outcome, service: str, stage: str) -> None:
     if outcome.came_back:
         typer.echo(
             f"{outcome.came_back} left: they came back meanwhile, or are copies of what was sent. Look:"
-            f" qetl redrive {service} --stage {stage} --dry-run"
+            f" make redrive STAGE={stage} SERVICE={service} DRY_RUN=1"
         )
 
 

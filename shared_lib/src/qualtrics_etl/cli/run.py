@@ -21,13 +21,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from qualtrics_etl.cli.receipt import FOLDER, shortfall, write_receipt_file
+from qualtrics_etl.cli.status import sums_of, wait_lines
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.json_log import JsonFormatter
 from qualtrics_etl.local import engine
 from qualtrics_etl.local.dead_letters import Waiting, dead_letters
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
-from qualtrics_etl.summary import Rows, RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
+from qualtrics_etl.receipt import importers_of, receipt_path
+from qualtrics_etl.status import DeadLetter, status_of
+from qualtrics_etl.summary import RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
 
 NARROWEST_LOG = 120
 EXIT_WAITING = 1
@@ -52,7 +56,8 @@ def run(
 ) -> None:
     """Run the workflow on this machine: your handlers, a simulated Qualtrics, an SFTP server of its own.
 
-    The file is put on the SFTP server and goes through every service of workflow.yml. Waiting times are skipped.
+    The file is put on the SFTP server, or POSTed where the workflow begins so, and goes through every service of
+    workflow.yml. Waiting times are skipped.
     No account and no network are needed; settings come from config/local.yml.
 
     Everything lies in the folder .qetl: a content that was taken stays known, so the same file a second time imports
@@ -196,13 +201,22 @@ def _report(
     runs = summarize_runs(repository.workflow, place.objects, since)
     for each in runs:
         say(f"Run {each.run}, file {each.file_name}")
-        for line in _sums_of(each):
+        for line in sums_of(each):
+            say(f"  {line}")
+        for line in _waits_of(each, repository, place, waiting):
             say(f"  {line}")
         rejects = Path(STATE_FOLDER) / "rejects" / f"{each.run}.csv"
         if write_rejects(each, place.objects, rejects):
             say(f"  Rejected rows, with line, field and reason: {rejects}")
+        for line in _write_receipts(repository, place, each):
+            say(f"  {line}")
     for reason in dict.fromkeys(skipped_files(repository.workflow, place.objects, since)):
         say(f"The file began no run. {reason} To take it again: --fresh forgets earlier runs.")
+    if place.posted_run and place.posted_run not in [each.run for each in runs]:
+        say(
+            f"The POST began no run: its content was posted before, run {place.posted_run}."
+            " To take it again: --fresh forgets earlier runs."
+        )
     console.print(_table(repository, place, runs, since, seconds), highlight=False, markup=False)
     for letter in waiting:
         about = f" ({letter.about})" if letter.about else ""
@@ -211,23 +225,21 @@ def _report(
         say("\nA local run can't send messages back yet: mend the cause and run again with --fresh.")
 
 
-def _sums_of(run: RunSummary) -> Iterator[str]:
-    """Yield a line a service that imports; its name is said where there are several."""
-    if run.refused_by:
-        yield f"Refused as a whole by {run.refused_by}: its dead letter says why."
-    for service, rows in run.rows.items():
-        yield f"{service}: {_sum_of(rows)}" if len(run.rows) > 1 else _sum_of(rows)
+def _write_receipts(repository: Repository, place: LocalRun, run: RunSummary) -> Iterator[str]:
+    """Write the receipts of a run, and say where they are and which rows they can't account for."""
+    workflow = repository.workflow
+    importers = importers_of(workflow) if run.rows or run.refused_by else ()
+    for importer in importers:
+        path = receipt_path(FOLDER, workflow, run.run, importer)
+        sums = write_receipt_file(workflow, place.objects, run.run, importer, path)
+        yield f"What became of each row: {path}"
+        yield from shortfall(sums)
 
 
-def _sum_of(rows: Rows) -> str:
-    parts = [
-        f"{rows.loaded + rows.updated} imported ({rows.loaded} new, {rows.updated} known)",
-        f"{rows.rejected + rows.failed} rejected",
-        f"{rows.skipped} skipped",
-        f"{rows.pending} pending" if rows.pending else "",
-        f"{rows.unaccounted} not settled yet" if rows.unaccounted else "",
-    ]
-    return f"{rows.read} rows in = {' + '.join(filter(None, parts))}"
+def _waits_of(run: RunSummary, repository: Repository, place: LocalRun, waiting: list[Waiting]) -> Iterator[str]:
+    letters = [DeadLetter(each.service, each.run, each.batch, each.error, each.cause, each.remedy) for each in waiting]
+    found = status_of(repository.workflow, place.objects, run.run, letters)
+    return wait_lines(found) if found else iter(())
 
 
 def _table(

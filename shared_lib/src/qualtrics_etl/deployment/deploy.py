@@ -22,6 +22,7 @@ from qualtrics_etl.deployment.workbench import Workbench, workbench
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.local.place import sftp_folder
 from qualtrics_etl.local.place_settings import LOCAL_SECRETS
+from qualtrics_etl.local.posts import receiver_of
 
 Ask = Callable[[str], bool]
 
@@ -120,7 +121,10 @@ def _tell(bench: Workbench, unset: list[str], seconds: float) -> None:
         say(f"  SFTP         files in {sftp_folder(stage.root).relative_to(stage.root)} lie on the client's server")
     for name in unset:
         say(f"Not set yet: {name}. {stage.make('secret', NAME=name)}")
-    say(f"Look for files now: {stage.make('tick').strip('`')}")
+    if receiver_of(stage.workflow) is None:
+        say(f"Look for files now: {stage.make('tick').strip('`')}")
+    else:
+        say(f"POST a file: {stage.make('post', FILE='contacts.csv').strip('`')}")
 
 
 def ask_on_terminal() -> Ask | None:

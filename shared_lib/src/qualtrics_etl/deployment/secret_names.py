@@ -16,7 +16,8 @@ def secret_names(config: StageConfig) -> list[str]:
     token = ["qualtrics_api_token"]
     qualtrics = token if config.qualtrics.auth == "api_token" else ["qualtrics_client_id", "qualtrics_client_secret"]
     sftp = [] if config.sftp is None else [f"sftp_{config.sftp.auth}"]
-    return [*qualtrics, *sftp]
+    post = [] if config.post is None else ["post_signing_secret"]
+    return [*qualtrics, *sftp, *post]
 
 
 def missing_secrets(stage: Stage) -> list[str]:

@@ -30,12 +30,13 @@ class Position:
     """A boundary between two batches, from which another process reads on with the same result.
 
     Attributes:
-        offset: Byte in the file where the next row begins, or blank lines before it.
+        offset: Byte in the file, not packed, where the next row begins, or blank lines before it. In XML, which is
+            read from its beginning anyway, where the last row before here begins.
         line: Number of the line at `offset`, counted from 1.
         batch: Number of the next batch, counted from 0.
         rows: Rows of the file before here, good and rejected, header not counted.
         rejected: How many of these were rejected.
-        delimiter: What separates the cells; decided once, at the header.
+        delimiter: What separates the cells; decided once, at the header. Empty for XML.
         encoding: Codec of the file; decided once, at its first bytes.
         header: The file's columns as it names them.
     """

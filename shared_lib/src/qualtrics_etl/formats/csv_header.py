@@ -10,6 +10,7 @@ from qualtrics_etl.errors import ConfigurationError, InputError
 from qualtrics_etl.formats.batches import Position
 from qualtrics_etl.formats.csv_rows import BLOCK_BYTES, MAX_ROW_BYTES, Block, cut_lines, read_block
 from qualtrics_etl.formats.lines import ByteWindow, Encoding, codec_name, read_encoding
+from qualtrics_etl.formats.openings import OPENING_BYTES, other_kind
 from qualtrics_etl.formats.rows import RowModel
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -20,27 +21,6 @@ MAX_COLUMNS = 2_000
 
 MAX_HEADER_CHARACTERS = 100_000
 """Of all the columns' names together: they are kept with every batch."""
-
-_OPENINGS = (
-    (b"pk\x03\x04", "a zip archive (an .xlsx workbook is one too)"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"\xfd7zxz\0", "an xz archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a workbook or document of old Office"),
-    (b"%pdf-", "a PDF document"),
-    (b"\x7felf", "a program"),
-    (b"\x89png\r\n", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"sqlite format 3\0", "a database"),
-    (b"-----begin pgp", "a PGP message"),
-    (b"<?xml", "an XML document"),
-    (b"<!doctype", "a web page"),
-    (b"<html", "a web page"),
-)
-"""How files begin that are often sent under the name of a CSV file, in small letters."""
-_OPENINGS_OF_LETTERS = ((b"bzh", "a bzip2 archive"), (b"mz", "a program"))
-"""The same, for files that are no text behind it: the name of a column may begin so."""
-_OPENING_BYTES = 64
 
 _SAMPLE_LINES = 50
 _CLEAR_AGREEMENT = 0.9
@@ -79,7 +59,7 @@ def read_header(window: ByteWindow, spec: CsvSpec, model: RowModel, *, file: str
         InputError: The file is empty or no CSV at all, or its header or delimiter is wrong.
         ConfigurationError: `columns` of the settings names a field that is none.
     """
-    _refuse_other_kinds(window.peek(_OPENING_BYTES)[0], file)
+    _refuse_other_kinds(window.peek(OPENING_BYTES)[0], file)
     encoding = read_encoding(window, spec.encoding)
     choice = _Delimiters(_sample(window, encoding), spec, model)
     delimiter = choice.best() if spec.delimiter == "auto" else spec.delimiter
@@ -107,14 +87,12 @@ def read_header(window: ByteWindow, spec: CsvSpec, model: RowModel, *, file: str
 
 def _refuse_other_kinds(opening: bytes, file: str) -> None:
     """Refuse what begins like a file of another kind: its bytes would be read as a header of nonsense."""
-    is_text = opening.isascii() and b"\0" not in opening
-    marks = _OPENINGS if is_text else _OPENINGS + _OPENINGS_OF_LETTERS
-    plain = opening.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    kind = next((kind for mark, kind in marks if plain.startswith(mark)), None)
+    kind = other_kind(opening)
     if kind is not None:
         raise InputError(
             f"{file} is no CSV file: it begins like {kind}.",
-            remedy="Ask the client for the table itself, saved as CSV, neither packed nor encrypted.",
+            remedy="Ask the client for the table itself, as CSV or XML: plain, or packed once with gzip or zip, and not"
+            " encrypted.",
             file=file,
             row_number=1,
         )

@@ -127,18 +127,34 @@ class Block:
     """The next lines of the file, cut into rows.
 
     Attributes:
-        lines: The lines as bytes, each with its line end.
+        raw_lines: The lines as bytes, each with its line end.
         texts: The same as text.
         cut: Their rows.
         is_final: Whether the file ends with these lines.
+        first_line: Number of the first line in the file, counted from 1.
         runs_on: It is one line, longer than a row may be; only its beginning is here.
     """
 
-    lines: list[bytes]
+    raw_lines: list[bytes]
     texts: list[str]
     cut: CutLines
     is_final: bool
+    first_line: int = 1
     runs_on: bool = False
+
+    @property
+    def rows(self) -> list[Cells | None]:
+        """Cells of each row; None where it can't be read."""
+        return self.cut.rows
+
+    @property
+    def faults(self) -> dict[int, str]:
+        """Index in `rows` to why it can't be read."""
+        return self.cut.faults
+
+    def lines(self, count: int) -> list[int]:
+        """Return the lines where the first `count` rows begin, counted from 1."""
+        return [self.first_line + start for start in self.cut.starts[:count]]
 
     def raw(self, row: int) -> str:
         """Return the text of a row for its reject, shortened and printable."""
@@ -148,13 +164,16 @@ class Block:
 
     def bytes_before(self, line: int) -> int:
         """Return the length of the lines before `line`."""
-        return sum(map(len, self.lines[:line]))
+        return sum(map(len, self.raw_lines[:line]))
 
 
-def read_block(window: ByteWindow, encoding: Encoding, delimiter: str, *, size: int = BLOCK_BYTES) -> Block:
+def read_block(
+    window: ByteWindow, encoding: Encoding, delimiter: str, *, line: int = 1, size: int = BLOCK_BYTES
+) -> Block:
     """Look at the next lines, without taking them; a row or blank line is complete in them, or the file ends.
 
     Args:
+        line: Number of the first of them.
         size: How many bytes to look at first; makes no difference to what the rows are.
     """
     while True:
@@ -165,13 +184,15 @@ def read_block(window: ByteWindow, encoding: Encoding, delimiter: str, *, size: 
         if cut.complete or final:
             if faults:
                 cut.reject_rows(faults)
-            return Block(lines, texts, cut, is_final=final)
+            return Block(lines, texts, cut, is_final=final, first_line=line)
         if size >= MAX_ROW_BYTES:
             cut.reject_line(_BAD_QUOTES if lines else _LONG_LINE)
-            return Block(lines, texts, cut, is_final=False) if lines else _endless(data, encoding, cut)
+            if lines:
+                return Block(lines, texts, cut, is_final=False, first_line=line)
+            return _endless(data, encoding, cut, line)
         size = min(2 * size, MAX_ROW_BYTES)
 
 
-def _endless(data: bytes, encoding: Encoding, cut: CutLines) -> Block:
+def _endless(data: bytes, encoding: Encoding, cut: CutLines, line: int) -> Block:
     opening = str(data[: 4 * MAX_RAW_CHARACTERS], encoding.name, "replace")
-    return Block([data], [opening], cut, is_final=False, runs_on=True)
+    return Block([data], [opening], cut, is_final=False, first_line=line, runs_on=True)

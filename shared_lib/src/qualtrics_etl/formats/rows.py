@@ -138,7 +138,7 @@ class RowValidator:
         self._is_in_order = self._order == list(range(self.width))
         self._padding = [""] if None in places else []
 
-    def validate(self, rows: list[Cells | None]) -> list[Values | None]:
+    def validate(self, rows: Sequence[Cells | None]) -> list[Values | None]:
         """Return for each row its values, or None where it can't be used."""
         if self._is_in_order:
             return self._many.validate_python(rows)

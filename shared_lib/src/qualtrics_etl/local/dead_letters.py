@@ -20,27 +20,42 @@ class Waiting:
         about: Which run and file it belongs to; empty for what can't be read.
         cause: Why.
         remedy: What to do.
+        run, batch: Of its message; empty for what can't be read.
+        error: Class of the error; empty where the queue itself gave the message up.
     """
 
     service: str
     about: str
     cause: str
     remedy: str
+    run: str = ""
+    batch: str = ""
+    error: str = ""
 
 
 def dead_letters(workflow: Workflow, queues: LocalQueues) -> Iterator[Waiting]:
     """Yield what waits in the dead-letter queues."""
     for service in workflow.services:
-        for message in queues.dead_letters_of(service).messages():
-            attributes = message.attributes
-            cause = attributes.get("cause", "It was received too often; the function's log says why.")
-            yield Waiting(service, _about(message.body), cause, attributes.get("remedy", ""))
+        for held in queues.dead_letters_of(service).messages():
+            told, message = held.attributes, _read(held.body)
+            yield Waiting(
+                service,
+                about=_about(message) if message else "",
+                cause=told.get("cause", "It was received too often; the function's log says why."),
+                remedy=told.get("remedy", ""),
+                run=message.run if message else "",
+                batch=message.batch if message else "",
+                error=told.get("error", ""),
+            )
 
 
-def _about(body: str) -> str:
+def _read(body: str) -> Message | None:
     try:
-        message = Message.decode(body)
+        return Message.decode(body)
     except PermanentError:
-        return ""
+        return None
+
+
+def _about(message: Message) -> str:
     file = f", file {message.fact(FileFetched).name}" if message.has(FileFetched) else ""
     return f"run {message.run}{file}"

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from qualtrics_etl.channels.http_requests import http_event
 from qualtrics_etl.lambda_entry import LambdaHandler
 from qualtrics_etl.local.queues import LocalQueue, LocalQueues
+from qualtrics_etl.messages import Ticked
 from qualtrics_etl.ports import Clock, Received
 from qualtrics_etl.workflow import Service, Workflow
 
@@ -68,10 +70,17 @@ class Engine:
         self.stop_requested = False
 
     def tick(self, scheduled_for: datetime) -> None:
-        """Start every service that begins a chain, as its schedule does."""
+        """Start every service that begins a chain by a schedule, as that does."""
         for service in self._workflow.starts():
+            if self._workflow.services[service].step.starts_on is not Ticked:
+                continue
             event = {"source": "aws.events", "time": scheduled_for.isoformat()}
             self._handlers[service](event, self._context(service))
+
+    def post(self, service: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """Give a service a POST, as the HTTP API does; return what it answers."""
+        event = http_event("POST", f"/{service}", headers, body)
+        return self._handlers[service](event, self._context(service)) or {}
 
     def run(self) -> bool:
         """Work until nothing is left; return False when a stop was requested before that."""

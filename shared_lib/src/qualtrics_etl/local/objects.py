@@ -82,7 +82,7 @@ class MemoryObjects(ObjectStore):
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectSummary]:
         with self._lock:
             found = [(key, self._objects[key]) for key in self._keys_below(prefix, start_after)]
-        return (ObjectSummary(key, len(kept.body), kept.etag) for key, kept in found)
+        return (ObjectSummary(key, len(kept.body), kept.etag, kept.last_modified) for key, kept in found)
 
     def _keys_below(self, prefix: str, start_after: str) -> Iterator[str]:
         first = max(bisect.bisect_left(self._keys, prefix), bisect.bisect_right(self._keys, start_after))
@@ -193,7 +193,10 @@ class FolderObjects(ObjectStore):
     def _summary(self, key: str, path: Path) -> ObjectSummary | None:
         try:
             etag = self._etag_of(path)
-            return None if etag is None else ObjectSummary(key, path.stat().st_size, etag)
+            if etag is None:
+                return None
+            found = path.stat()
+            return ObjectSummary(key, found.st_size, etag, datetime.fromtimestamp(int(found.st_mtime), UTC))
         except FileNotFoundError:  # deleted while the listing was read
             return None
 

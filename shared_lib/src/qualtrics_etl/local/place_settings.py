@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.local.emulator import LOOPBACK
+from qualtrics_etl.local.posts import LOCAL_SIGNING_SECRET
 from qualtrics_etl.local.run import LOCAL_PASSWORD, LOCAL_TOKEN, seed_of
 from qualtrics_etl.settings import SftpSettings, read_config
 from qualtrics_etl.simulator import Seed
@@ -22,6 +23,7 @@ LOCAL_SECRETS: Mapping[str, str] = {
     "qualtrics_client_id": "example-client",
     "qualtrics_client_secret": "example-secret",
     "sftp_password": LOCAL_PASSWORD,
+    "post_signing_secret": LOCAL_SIGNING_SECRET,
 }
 """Every secret that the place knows, by the name that the steps ask for. They open nothing but the place."""
 

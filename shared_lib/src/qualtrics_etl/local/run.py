@@ -20,6 +20,7 @@ from typing import Any, Self
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.local.clock import SkippingClock
 from qualtrics_etl.local.engine import Engine, Progress
+from qualtrics_etl.local.posts import LOCAL_SIGNING_SECRET, UNAVAILABLE, check_accepted, post_content, receiver_of
 from qualtrics_etl.local.queues import LocalQueues, QueueSettings
 from qualtrics_etl.local.repository import Repository
 from qualtrics_etl.local.revertible import RevertibleObjects
@@ -36,6 +37,8 @@ STATE_FOLDER = ".qetl"
 LOCAL_TOKEN = "LocalTokenOfTheSimulator0000000000000000"  # noqa: S105 - opens nothing but the simulator
 LOCAL_PASSWORD = "local"  # noqa: S105 - opens nothing but the local SFTP server
 CATEGORY_OF_KIND = {"schedule_distribution": "invite", "schedule_reminder": "reminder"}
+MOST_POSTS = 5
+"""How often a file is POSTed to a service that asks for a repeat."""
 SECONDS_OF_A_JOB = 2.0
 """How long an import job of the simulator runs; the jobs of one list run one after the other, as Qualtrics advises."""
 
@@ -53,6 +56,7 @@ class LocalRun:
         queues: What waits where.
         simulator: The Qualtrics that the handlers talk to.
         engine: Moves the messages.
+        posted_run: The run that the last POST is; empty where there was none.
 
     Args:
         repository: Its handlers are wired to this place.
@@ -81,6 +85,7 @@ class LocalRun:
         self._objects_for = objects_for
         self._exit = ExitStack()
         saved = self._saved()
+        self.posted_run = ""
         self._saves: int = saved.get("saves", 0)
         self._next_save_at = 0.0
         self._clock = SkippingClock(saved.get("clock_offset_seconds", 0.0))
@@ -137,16 +142,30 @@ class LocalRun:
         return self._clock.now().replace(microsecond=0)
 
     def drop(self, file: Path) -> str:
-        """Put a file where the client would, and tick; return where it lies.
+        """Put a file where the client would, and tick, or POST it as the client would; return who takes it.
 
         Raises:
-            ConfigurationError: No service of the workflow would take it.
+            ConfigurationError: No service of the workflow takes it.
         """
-        taken_as = place_file(self._repository, self._config, file, self._sftp_root)
-        self.engine.tick(self.now())
+        receiver = receiver_of(self._repository.workflow)
+        if receiver is not None:
+            taken_as = self._post(receiver, file)
+        else:
+            taken_as = place_file(self._repository, self._config, file, self._sftp_root)
+            self.engine.tick(self.now())
         self._clock.skip(1)  # two ticks of the same second would be one
         self._save()
         return taken_as
+
+    def _post(self, service: str, file: Path) -> str:
+        """POST a file, again where the service asks for it, as a client does."""
+        content, posts = file.read_bytes(), 1
+        answer = post_content(self.engine, service, file.name, content, self._clock.now())
+        while answer["statusCode"] == UNAVAILABLE and posts < MOST_POSTS:
+            self._clock.skip(float(answer["headers"]["retry-after"]))
+            answer, posts = post_content(self.engine, service, file.name, content, self._clock.now()), posts + 1
+        self.posted_run = check_accepted(service, answer["statusCode"], json.loads(answer["body"]))
+        return f"{service}:{file.name}"
 
     @property
     def _sftp_root(self) -> Path:
@@ -215,7 +234,13 @@ class LocalRun:
         return self._state / f"undo-{self._saves}.log"
 
     def _wire(self, config: StageConfig) -> None:
-        secrets = FixedSecrets({"qualtrics_api_token": LOCAL_TOKEN, "sftp_password": LOCAL_PASSWORD})
+        secrets = FixedSecrets(
+            {
+                "qualtrics_api_token": LOCAL_TOKEN,
+                "sftp_password": LOCAL_PASSWORD,
+                "post_signing_secret": LOCAL_SIGNING_SECRET,
+            }
+        )
         for service, handler in self._repository.handlers.items():
             handler.wire(
                 Wiring(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -26,9 +26,11 @@ __all__ = [
     "ImportProgress",
     "ImportStarted",
     "ReportEntry",
+    "ReportPage",
     "build_import_body",
     "look",
-    "report",
+    "plain_word",
+    "read_report_page",
     "start",
 ]
 
@@ -192,6 +194,7 @@ class ImportProgress:
         added: Contacts that are new to the directory.
         updated: Contacts that the directory knew and merged.
         failed: Contacts that were refused.
+        invalid_emails: Addresses that it says are none, where it says so.
         is_complete: Nothing more will happen, and something has been done.
     """
 
@@ -201,6 +204,7 @@ class ImportProgress:
     updated: int
     failed: int
     is_complete: bool
+    invalid_emails: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +228,18 @@ class ReportEntry:
     import_status_code: str
     mailing_list_contact_id: str | None
     mailing_list_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """A part of a report.
+
+    Attributes:
+        next_token: What asks for the next part; empty on the last one.
+    """
+
+    entries: tuple[ReportEntry, ...]
+    next_token: str = ""
 
 
 def build_import_body(contacts: Iterable[Contact]) -> bytes:
@@ -309,7 +325,7 @@ def look(
     ids = {"directory_id": directory_id, "mailing_list_id": mailing_list_id, "import_id": import_id}
     result = client.call(LOOK_AT_CONTACT_IMPORT, ids, check=_CHECK).result
     status = result.text_or_none("status") or ""
-    if _plain(status) in _FAILED:
+    if plain_word(status) in _FAILED:
         raise _ended_badly(client, result, f"import {import_id} has failed (status {status[:40]!r})")
     progress = _read_progress(result, status)
     if progress.is_complete and contacts_sent > 0 and not progress.added + progress.updated + progress.failed:
@@ -322,11 +338,20 @@ def _read_progress(result: Record, status: str) -> ImportProgress:
     added, updated, failed = (counts.count(name) for name in ("added", "updated", "failed"))
     percent = result.number("percentComplete")
     # 100 percent ends a job, save one that says that it is running and has nothing to show for it yet.
-    at_the_end = percent >= 100 and (_plain(status) not in _RUNNING or added + updated + failed > 0)
-    return ImportProgress(percent, status, added, updated, failed, _plain(status) in _COMPLETE or at_the_end)
+    at_the_end = percent >= 100 and (plain_word(status) not in _RUNNING or added + updated + failed > 0)
+    invalid = result.content.get("invalidEmails")
+    return ImportProgress(
+        percent,
+        status,
+        added,
+        updated,
+        failed,
+        plain_word(status) in _COMPLETE or at_the_end,
+        tuple(each for each in invalid if isinstance(each, str)) if isinstance(invalid, list) else (),
+    )
 
 
-def _plain(status: str) -> str:
+def plain_word(status: str) -> str:
     """Reduce a status to its letters: `in progress`, `inProgress` and `IN_PROGRESS` are one."""
     return _NOT_A_LETTER.sub("", status.casefold())
 
@@ -337,28 +362,25 @@ def _ended_badly(client: Client, result: Record, why: str) -> PermanentError:
     return PermanentError(f"{result.where}: {why}.", remedy=remedy, request_id=result.request_id)
 
 
-def report(client: Client, directory_id: str, import_id: str) -> Iterator[ReportEntry]:
-    """Yield what became of each contact, page after page.
+def read_report_page(client: Client, directory_id: str, import_id: str, token: str = "") -> ReportPage:
+    """Read a page of what became of each contact.
+
+    Args:
+        token: As the page before gave it; empty for the first page.
 
     Raises:
-        RetryableError: A page names itself or an earlier one as the next.
-        QualtricsEtlError: What `Client.call` raises besides.
+        QualtricsEtlError: What `Client.call` raises; a RetryableError too where the page names itself as the next.
 
     Source: Qualtrics API reference, page on the report of a contact import job (its answer says `results`).
     """
     ids = {"directory_id": directory_id, "import_id": import_id}
-    read: set[str] = set()
-    query: dict[str, str] = {}
-    while True:
-        answer = client.call(REPORT_CONTACT_IMPORT, ids, query=query, check=_CHECK)
-        yield from map(_read_entry, answer.result.records("importReportEntries"))
-        token = answer.document.text_or_none("skipToken") or answer.result.text_or_none("skipToken")
-        if not token:
-            return
-        if token in read:
-            raise answer.result.malformed("leads in a circle: a page names one that was read as its next")
-        read.add(token)
-        query = {"skipToken": token}
+    query = {"skipToken": token} if token else {}
+    answer = client.call(REPORT_CONTACT_IMPORT, ids, query=query, check=_CHECK)
+    entries = tuple(map(_read_entry, answer.result.records("importReportEntries")))
+    following = answer.document.text_or_none("skipToken") or answer.result.text_or_none("skipToken") or ""
+    if following and following == token:
+        raise answer.result.malformed("leads in a circle: a page names itself as its next")
+    return ReportPage(entries, following)
 
 
 def _read_entry(entry: Record) -> ReportEntry:

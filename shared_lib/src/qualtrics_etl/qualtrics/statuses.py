@@ -15,6 +15,7 @@ import orjson
 
 from qualtrics_etl.errors import (
     ConfigurationError,
+    ContentRefusedError,
     NotYetError,
     PermanentError,
     QualtricsEtlError,
@@ -42,6 +43,14 @@ MISSING_CREDENTIALS_CODES = frozenset({"ATP_2", "ATC_1"})
 Observed: 2026-09-22 (`ATP_2`); `ATC_1` is its older text.
 """
 
+CONTENT_STATUSES = frozenset({400, 413, 422})
+"""What a request is refused with for what it holds.
+
+Source: Qualtrics API reference, page on errors and status codes (400, and 413 for what is too large).
+"""
+
+# Such words are about where a request goes: then each part of it would be refused too.
+_ABOUT_THE_PLACE = re.compile(r"mailing[ _-]?list|director(?:y|ies)\b|\b(?:POOL|CG)_|transactionMeta|\bbatch", re.I)
 _EMAIL = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 _LONG_NUMBER = re.compile(r"(?<![\w-])\+?\d(?:[\s./()-]*\d){5,}(?![\w-])")
 _WORD = re.compile(r"[^\s,;:.!?'\"()\[\]{}<>=/-]+")
@@ -86,9 +95,20 @@ def error_for(response: Response, envelope: Envelope | None, attempt: Attempt) -
     if 300 <= status < 400:
         remedy = "Check qualtrics.datacenter in config/<stage>.yml: this host does not speak the API."
         return ConfigurationError(what, remedy=remedy, request_id=request_id)
+    if status in CONTENT_STATUSES and _is_about_content(envelope):
+        return ContentRefusedError(what, remedy=_remedy(status, attempt), request_id=request_id)
     if 400 <= status < 500 and status != 408:
         return PermanentError(what, remedy=_remedy(status, attempt), request_id=request_id)
     return RetryableError(what, call_made=attempt.endpoint.has_effect, request_id=request_id)
+
+
+def _is_about_content(envelope: Envelope) -> bool:
+    """Whether it may be what the request holds that was refused: then a part of it may pass.
+
+    An answer without words may be of somebody between us and Qualtrics, who never looked into it.
+    """
+    has_words = bool(envelope.error_code or envelope.error_message)
+    return has_words and not _ABOUT_THE_PLACE.search(envelope.error_message)
 
 
 def set_secrets(names: tuple[str, ...]) -> str:

@@ -130,6 +130,7 @@ class Application:
             now,
             job_progress=JobProgress(usual.looks, max(usual.seconds, handling.seconds("job"))),
             job_outcome=job.row.outcome if job else "work",
+            quirks=frozenset(fault.scenario for fault in handling.faults.values()),
             listed_after_seconds=handling.seconds("listing"),
         )
 
@@ -199,8 +200,12 @@ def _fault_error(handling: _Handling) -> ApiError:
     status = int(handling.scenario.answer)
     if status == 401:
         return errors.wrong_credentials()
+    if status == 400:
+        return errors.invalid("The request is not as it must be.")
     if status == 403:
         return errors.missing_scope("a permission")
+    if status == 404:
+        return errors.no_such_resource()
     if status == 429:
         seconds = max(1, round(handling.seconds("answer"))) if handling.scenario.retry_after else None
         return errors.too_many_requests("Too many requests.", retry_after_seconds=seconds)

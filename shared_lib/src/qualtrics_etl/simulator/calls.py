@@ -49,7 +49,8 @@ class Call:
         state: Everything the simulator knows.
         now: Simulated time, seconds since 1970.
         job_progress: When an import job of this call is finished.
-        job_outcome: `work`; or by a fault `failed` or `empty`.
+        job_outcome: `work`; or by a fault `failed`, `empty` or `untold`.
+        quirks: Names of the scenarios that change how this call tells of an import.
         listed_after_seconds: How long what this call creates stays out of listings (a fault).
     """
 
@@ -59,6 +60,7 @@ class Call:
     now: float
     job_progress: JobProgress = field(default_factory=JobProgress)
     job_outcome: str = "work"
+    quirks: frozenset[str] = frozenset()
     listed_after_seconds: float = 0.0
 
     @property

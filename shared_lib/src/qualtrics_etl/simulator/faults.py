@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 WRITES = "POST PUT DELETE"
 IMPORTS = "*/transactioncontacts"
+REPORTS = "*/imports/api-import/jobs/*/report"
 CREATING = "*/mailinglists /distributions /distributions/*"
 
 
@@ -22,12 +23,13 @@ class Scenario:
 
     Attributes:
         description: One line for who chooses.
-        aspect: `answer`, `job` or `listing`: a call takes at most one fault of each.
+        aspect: `answer`, `job` or `listing`, or a name of its own where it goes with all others: a call takes at most
+            one fault of each.
         effect: Whether the call does its work: `none`, `now` or `late` (after the fault's seconds).
         answer: `normal`, a status, `cut` (no byte), `cut_body` (half of the body), `silence` (wait, then cut) or `slow`
             (wait, then answer).
         retry_after: Whether a 429 says when to come again.
-        outcome: What an import job of this call comes to: `work`, `failed` or `empty`.
+        outcome: What an import job of this call comes to: `work`, `failed`, `empty` or `untold`.
         seconds: How long, unless told when armed.
         methods: To which methods it belongs.
         paths: To which paths, as shell patterns.
@@ -83,6 +85,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     "cut_answer": Scenario("the answer breaks off in the middle of its body", effect="now", answer="cut_body"),
     "wrong_token": Scenario("401 DCD_7, as if the token were wrong", answer="401"),
     "forbidden": Scenario("403 AuthZ_2.0, as if a permission were missing", answer="403"),
+    "refused_import": Scenario(
+        "400 for an import, whatever it holds; nothing happens", answer="400", methods="POST", paths=IMPORTS
+    ),
+    "report_not_found": Scenario("404 for the report of an import", answer="404", methods="GET", paths=REPORTS),
     "slow_jobs": Scenario(
         "an import job takes some (simulated) seconds", aspect="job", seconds=60, methods="POST", paths=IMPORTS
     ),
@@ -96,6 +102,43 @@ SCENARIOS: Mapping[str, Scenario] = {
         methods="POST",
         paths=IMPORTS,
     ),
+    "untold_row": Scenario(
+        "an import job counts its last contact nowhere, and its report says DEFERRED of it",
+        aspect="job",
+        outcome="untold",
+        methods="POST",
+        paths=IMPORTS,
+    ),
+    "lagging_report": Scenario(
+        "the report of an import names no contact yet", aspect="lagging_report", methods="GET", paths=REPORTS
+    ),
+    "short_report_pages": Scenario(
+        "the report of an import has two contacts on a page", aspect="short_report_pages", methods="GET", paths=REPORTS
+    ),
+    "one_based_report": Scenario(
+        "an import counts its contacts from 1, in `unprocessed` and in its report",
+        aspect="one_based_report",
+        methods="POST",
+        paths=IMPORTS,
+    ),
+    "unknown_report_words": Scenario(
+        "the report of an import has words and codes that nobody has seen",
+        aspect="unknown_report_words",
+        methods="POST",
+        paths=IMPORTS,
+    ),
+    "unnamed_failures": Scenario(
+        "an import does not name in `invalidEmails` whose addresses are none: only its report tells who failed",
+        aspect="unnamed_failures",
+        methods="POST",
+        paths=IMPORTS,
+    ),
+    "unprocessed_addresses": Scenario(
+        "an import names in `unprocessed` addresses, not positions",
+        aspect="unprocessed_addresses",
+        methods="POST",
+        paths=IMPORTS,
+    ),
     "lagging_lists": Scenario(
         "what a call creates is in listings only some (simulated) seconds later",
         aspect="listing",
@@ -105,6 +148,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 """Every scenario by its name."""
+
+ASPECTS = tuple(dict.fromkeys(row.aspect for row in SCENARIOS.values()))
+"""Every aspect, `answer` first."""
 
 HARMLESS = Scenario("nothing goes wrong", effect="now")
 
@@ -181,7 +227,7 @@ def take(faults: Sequence[Fault], method: str, path: str) -> dict[str, Fault]:
     answer = _first(faults, "answer", method, path)
     taken = {"answer": answer} if answer else {}
     if answer is None or answer.row.effect == "now":
-        for aspect in ("job", "listing"):
+        for aspect in ASPECTS[1:]:
             if fault := _first(faults, aspect, method, path):
                 taken[aspect] = fault
     return taken

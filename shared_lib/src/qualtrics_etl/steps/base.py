@@ -146,14 +146,17 @@ class Step(ABC):
             # One failing message must not take its batch along.
             return self._verdict(error, message, delivery.received)
 
-    def _conclude(self, message: Message, entry: Entry | None) -> Verdict:
-        """Send on what the ledger says; None is work that was waived."""
-        if entry is not None and entry.state is State.FAILED:
+    def _conclude(self, message: Message, entry: Entry) -> Verdict:
+        """Send on what the ledger says."""
+        if entry.state is State.FAILED:
             assert entry.cause is not None
             # With the generation that failed, so that the letter, sent back, asks for the next one.
             return DeadLetter(replace(message, generation=max(message.generation, entry.generation)), entry.cause)
-        if entry is not None:
-            self._outbox.send_all(entry.outputs)
+        self._outbox.send_all(entry.outputs)
+        if entry.state is State.WAIVED:
+            # Who waived it may not have got as far as telling those that wait; nothing else is done for it.
+            self._log(logging.INFO, "step_waived", message, why=entry.skipped)
+        else:
             self._finish(message, entry)
             self._log(logging.INFO, "step_done", message, skipped=entry.skipped)
         return Acknowledge()
@@ -265,8 +268,8 @@ class Step(ABC):
     # --- what the families and the steps build on -------------------------------------------------------------------
 
     @abstractmethod
-    def _work_on(self, message: Message, delivery: Delivery) -> Entry | None:
-        """Bring the message to an end in the ledger; return it, or None when it was waived.
+    def _work_on(self, message: Message, delivery: Delivery) -> Entry:
+        """Bring the message to an end in the ledger; return it: done, failed or waived.
 
         Raises:
             NotYetError: It has to wait.

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from qualtrics_etl.errors import (
     ConfigurationError,
+    ContentRefusedError,
     InputError,
     LostClaimError,
     NotYetError,
@@ -30,9 +31,11 @@ from qualtrics_etl.errors import (
     RetryableError,
     UndecidedError,
 )
+from qualtrics_etl.formats.batches import encode_rejects
+from qualtrics_etl.formats.outcomes import decode_outcomes, rejects_in
 from qualtrics_etl.ledger import Cause, Entry, Held, How, Output, State
 from qualtrics_etl.messages import Fact, FileParsed, Message
-from qualtrics_etl.payloads import get_request, publish_rejects, put_rejects, put_request
+from qualtrics_etl.payloads import get_request, outcome_key, put_request, put_rows, reject_key
 from qualtrics_etl.steps.base import Delivery, Step
 from qualtrics_etl.steps.outcomes import Ended, Prepared, Started, StillRunning
 
@@ -68,9 +71,17 @@ class CallingStep(Step):
     def _call(self, body: bytes, key: str, message: Message, notes: Mapping[str, int]) -> Fact | Started:
         """Make the call."""
 
-    def _look(self, job_id: str, message: Message, notes: Mapping[str, int]) -> Fact | StillRunning:
+    def _look(self, job_id: str, message: Message, entry: Entry, delivery: Delivery) -> Ended | StillRunning:
         """Look how a job is doing; for steps whose call starts one."""
         raise PermanentError(f"{self.kind.name} starts no jobs, and its ledger holds job {job_id}.")
+
+    def _after_refusal(self, error: ContentRefusedError, message: Message, entry: Entry) -> Ended | None:
+        """Say what takes the place of a request that was refused for what it holds; with None it has failed.
+
+        Raises:
+            PermanentError: It has failed, for this reason.
+        """
+        return None
 
     def _reconcile(self, body: bytes, key: str, message: Message) -> Fact | Started | None:
         """Look whether an earlier call had its effect; None when it is not to be seen."""
@@ -116,13 +127,13 @@ class CallingStep(Step):
 
     @final
     @override
-    def _work_on(self, message: Message, delivery: Delivery) -> Entry | None:
+    def _work_on(self, message: Message, delivery: Delivery) -> Entry:
         try:
             entry = self._advance(message, delivery)
         except (ConfigurationError, PermanentError):
             self._forget_client()
             raise
-        if entry is not None and entry.state is State.FAILED:
+        if entry.state is State.FAILED:
             self._forget_client()
         return entry
 
@@ -130,15 +141,13 @@ class CallingStep(Step):
         """Let the next message read the secrets again: they may be what was wrong, and renewed by then."""
         self.__dict__.pop("_client", None)
 
-    def _advance(self, message: Message, delivery: Delivery) -> Entry | None:
+    def _advance(self, message: Message, delivery: Delivery) -> Entry:
         held = self._open(message, delivery)
         match held.entry.state:
-            case State.WAIVED:
-                return None
-            case State.DONE | State.FAILED:
+            case State.DONE | State.FAILED | State.WAIVED:
                 return held.entry
             case State.STARTED:
-                return self._look_on(held, message)
+                return self._look_on(held, message, delivery)
             case State.INTENT:
                 return self._attempt(held, message, delivery)
 
@@ -186,9 +195,9 @@ class CallingStep(Step):
             prepared = self._prepare(message, idempotency_key(message.run, service, message.batch, generation))
         except (PermanentError, InputError) as error:
             return Entry(State.FAILED, generation, cause=Cause.of(error))
-        base = Entry(State.DONE, generation, notes=prepared.notes, rejects_key=self._put_rejects(message, prepared))
+        base = Entry(State.DONE, generation, notes=prepared.notes, rows_key=self._put_rows(message, prepared.rows))
         if prepared.halves:
-            return self._split(message, prepared.halves, base)
+            return self._done(message, self._split(message, prepared.halves, "It is larger than one request"), base)
         if prepared.body is None:
             return self._done(message, Ended(fact=prepared.fact), base)
         key, digest = put_request(self._wiring.objects, message.run, service, message.batch, prepared.body)
@@ -201,26 +210,26 @@ class CallingStep(Step):
             request_sha256=digest,
         )
 
-    def _put_rejects(self, message: Message, prepared: Prepared) -> str | None:
-        if not prepared.rejects:
-            return None
+    def _put_rows(self, message: Message, rows: bytes) -> str | None:
         objects, service = self._wiring.objects, self._wiring.service
-        return put_rejects(objects, message.run, service, message.batch, prepared.rejects)
+        return put_rows(objects, message.run, service, message.batch, rows) if rows else None
 
-    def _split(self, message: Message, halves: tuple[str, ...], base: Entry) -> Entry:
-        """Record that derived batches take this one's place, before any of them is sent."""
+    def _split(self, message: Message, halves: tuple[str, ...], why: str) -> Ended:
+        """Return the end in which derived batches take this one's place; it is recorded before any of them is sent."""
         workflow, service = self._wiring.workflow, self._wiring.service
         notes = [Output(How.SPLIT, message.after(each).encode()) for each in workflow.fan_ins_behind(service)]
         parts = [Output(How.SEND, message.after(service, batch=half).encode()) for half in halves]
-        ended = Ended(skipped="It is larger than one request: its halves take its place.", outputs=(*notes, *parts))
-        return self._done(message, ended, base)
+        return Ended(skipped=f"{why}: its halves take its place.", outputs=(*notes, *parts), rows=b"")
 
     @override
     def _finish(self, message: Message, entry: Entry) -> None:
-        """Publish the rejects that belong to the request that was sent, and not those of any other attempt."""
-        if entry.rejects_key is not None:
+        """Publish what became of the rows of the request that was sent, and not of those of any other attempt."""
+        found = self._wiring.objects.get(entry.rows_key) if entry.rows_key is not None else None
+        if found is not None:
             place = f"{message.run}/{self._wiring.service}"
-            publish_rejects(self._wiring.objects, entry.rejects_key, place, message.batch)
+            self._wiring.objects.put(outcome_key(place, message.batch), found.body)
+            if rejects := rejects_in(decode_outcomes(found.body)):
+                self._wiring.objects.put(reject_key(place, message.batch), encode_rejects(rejects))
 
     @property
     def _lease_seconds(self) -> int:
@@ -231,14 +240,24 @@ class CallingStep(Step):
         key = idempotency_key(message.run, self._wiring.service, message.batch, held.entry.generation)
         held, body, outcome = self._before_call(held, key, message, delivery)
         if outcome is None and held.entry.state is State.INTENT:
-            try:
-                outcome = self._call(body, key, message, held.entry.notes)
-            except (PermanentError, InputError) as error:
-                return self._fail(held, error, message).entry
-            except Exception as error:
-                self._let_go(held, error, call_possible=_may_have_happened(error))
-                raise
+            return self._call_once(held, body, key, message)
         return self._record(held, outcome, message) if outcome is not None else held.entry
+
+    def _call_once(self, held: Held, body: bytes, key: str, message: Message) -> Entry:
+        try:
+            try:
+                outcome: Fact | Started | Ended = self._call(body, key, message, held.entry.notes)
+            except ContentRefusedError as error:
+                instead = self._after_refusal(error, message, held.entry)
+                if instead is None:
+                    raise
+                outcome = instead
+        except (PermanentError, InputError) as error:
+            return self._fail(held, error, message).entry
+        except Exception as error:
+            self._let_go(held, error, call_possible=_may_have_happened(error))
+            raise
+        return self._record(held, outcome, message)
 
     def _before_call(
         self, held: Held, key: str, message: Message, delivery: Delivery
@@ -302,9 +321,12 @@ class CallingStep(Step):
             # The lease ends by itself; the next attempt then believes the worse.
             self._log(logging.WARNING, "let_go_failed", None, key=held.key, error=str(unwritten))
 
-    def _record(self, held: Held, outcome: Fact | Started, message: Message) -> Entry:
+    def _record(self, held: Held, outcome: Fact | Started | Ended, message: Message) -> Entry:
         if not isinstance(outcome, Started):
-            return self._ledger.change(held, self._done(message, Ended(outcome), held.entry)).entry
+            ended, entry = outcome if isinstance(outcome, Ended) else Ended(outcome), held.entry
+            if ended.rows is not None:
+                entry = replace(entry, rows_key=self._put_rows(message, ended.rows))
+            return self._ledger.change(held, self._done(message, ended, entry)).entry
         started = replace(
             held.entry,
             state=State.STARTED,
@@ -316,11 +338,11 @@ class CallingStep(Step):
         self._ledger.change(held, started)
         raise NotYetError(f"Job {outcome.job_id} was started.", delay_seconds=outcome.look_after_seconds)
 
-    def _look_on(self, held: Held, message: Message) -> Entry:
+    def _look_on(self, held: Held, message: Message, delivery: Delivery) -> Entry:
         assert held.entry.job_id is not None
         running_seconds = (held.read_at - held.written_at).total_seconds()
         try:
-            outcome = self._look(held.entry.job_id, message, held.entry.notes)
+            outcome = self._look(held.entry.job_id, message, held.entry, delivery)
         except (PermanentError, InputError) as error:
             return self._fail(held, error, message).entry
         except (RetryableError, ConfigurationError) as error:
@@ -330,7 +352,9 @@ class CallingStep(Step):
             raise
         if not isinstance(outcome, StillRunning):
             return self._record(held, outcome, message)
-        if running_seconds > self._patience_seconds:
+        if outcome.notes:
+            self._ledger.change(held, replace(held.entry, notes={**held.entry.notes, **outcome.notes}))
+        elif running_seconds > self._patience_seconds:
             raise _job_too_slow(held.entry.job_id, running_seconds)
         raise NotYetError(f"Job {held.entry.job_id} is still running.", delay_seconds=outcome.delay_seconds)
 

@@ -19,14 +19,15 @@ class Prepared:
         body: The exact request body; None when there is nothing to call for.
         notes: Counts for the receipt.
         fact: What is true when there is nothing to call for.
-        rejects: The reject file of the rows that the request leaves out; empty where there are none.
+        rows: What becomes of each row: `sent` in the order of the request, or how it ended already; empty for work that
+            is not about rows.
         halves: The derived batches that take this one's place, being too large for one request; their rows are stored.
     """
 
     body: bytes | None
     notes: Mapping[str, int] = field(default_factory=dict)
     fact: Fact | None = None
-    rejects: bytes = b""
+    rows: bytes = b""
     halves: tuple[str, ...] = ()
 
 
@@ -47,9 +48,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class StillRunning:
-    """The job goes on; look again after `delay_seconds`."""
+    """The job goes on, or what it did can't be told yet.
+
+    Attributes:
+        delay_seconds: When to look again.
+        notes: Counts to write down before that; a job that has some is not too slow, it has ended.
+    """
 
     delay_seconds: float
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,13 @@ class Ended:
         fact: What is true now; None when there was nothing to do.
         skipped: Why there was nothing to do.
         outputs: What follows; None for the usual: the next services are told.
+        rows: What became of each row; None where that stands already, empty where the rows are others' now.
     """
 
     fact: Fact | None = None
     skipped: str | None = None
     outputs: tuple[Output, ...] | None = None
+    rows: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

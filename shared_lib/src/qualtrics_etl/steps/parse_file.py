@@ -16,11 +16,18 @@ from typing_extensions import override
 
 from qualtrics_etl import catalogue
 from qualtrics_etl.catalogue import Kind
-from qualtrics_etl.errors import ConfigurationError, InputError, PreconditionFailedError, RetryableError
+from qualtrics_etl.errors import (
+    ConfigurationError,
+    InputError,
+    NotYetError,
+    PreconditionFailedError,
+    RetryableError,
+)
+from qualtrics_etl.formats.batch_reader import CheckRow, Limits
 from qualtrics_etl.formats.batches import Batch, Position, decode_batch, encode_batch, encode_rejects
-from qualtrics_etl.formats.csv_file import CheckRow, read_batches
-from qualtrics_etl.formats.csv_header import CsvSpec
+from qualtrics_etl.formats.content import MAX_UNPACKED_MB, PackSpec, unpack
 from qualtrics_etl.formats.rows import Row, RowModel
+from qualtrics_etl.formats.tables import Format, TableSpec, read_table
 from qualtrics_etl.ledger import How, Output
 from qualtrics_etl.messages import FileFetched, FileParsed, Message, ParsingContinues, encode_fact
 from qualtrics_etl.payloads import MAX_BATCHES, batch_name, batches_prefix, checked_key, manifest_key, reject_key
@@ -36,28 +43,41 @@ MAX_BATCH_BYTES = 4_500_000
 """A batch becomes one request, of which Qualtrics takes 5 MB; the rest is for the names of its fields."""
 DEADLINE_SHARE = 0.2
 """Reading stops at a batch boundary when less than this share of the function's time is left."""
+SKIP_SHARE = 0.5
+"""A file that can't be entered in its middle is refused when leaving out what is stored takes a larger share."""
+
+
+MOST_UNPACKED_MB = 100_000
 
 
 class ParseFileSettings(StepSettings):
     """What `parse_file` can be told.
 
     Attributes:
-        delimiter: What separates the cells: one character, or `auto`.
-        encoding: `utf-8`, `cp1252`, `latin-1` or another codec that Python knows.
+        format: `csv`, `xml`, or `auto`: whichever the file begins like.
+        delimiter: What separates the cells of a CSV file: one character, or `auto`.
+        encoding: `utf-8`, `cp1252`, `latin-1` or another codec that Python knows; an XML file declares its own.
+        record: Which element of an XML file is a row: its name or the end of its path; blank for all in the root.
+        member: Pattern of the table's name in a zip archive; blank where the archive holds one file.
+        max_unpacked_mb: A gzip or zip file that unpacks to more MB (10**6 bytes) is refused.
         columns: Name in the file to field, for the columns whose names differ.
         rows_per_batch: Most rows in a batch; a batch becomes one call.
         max_reject_ratio: A file of which a larger share is rejected goes no further: 0.0 to 1.0.
     """
 
+    format: Format = "auto"
     delimiter: Annotated[str, StringConstraints(min_length=1)] = "auto"
     encoding: str = "utf-8"
+    record: str = ""
+    member: str = ""
+    max_unpacked_mb: Annotated[int, Field(ge=1, le=MOST_UNPACKED_MB)] = MAX_UNPACKED_MB
     columns: Mapping[str, str] = Field(default_factory=dict)
     rows_per_batch: Annotated[int, Field(ge=1, le=MAX_ROWS_PER_BATCH)] = MAX_ROWS_PER_BATCH
     max_reject_ratio: Annotated[float, Field(ge=0, le=1)] = 0.2
 
 
 class ParseFile(RepeatableStep):
-    """Parse a CSV file of any dialect.
+    """Parse a CSV file of any dialect, or an XML file; plain, or packed with gzip or zip.
 
     Good rows go into batches, bad ones into the reject file with line, column and reason; when too many are bad, the
     file stops here, before Qualtrics hears of it.
@@ -90,7 +110,7 @@ class ParseFile(RepeatableStep):
         place = self._place(message)
         last = self._last_stored(place)
         if last is None or not last.is_last:
-            for batch in self._read_on(message, last):
+            for batch in self._read_on(message, last, delivery):
                 last = self._store(place, batch)
                 if not last.is_last and self._time_is_short(delivery):
                     return Ended(outputs=(self._continuation(message),))
@@ -108,36 +128,76 @@ class ParseFile(RepeatableStep):
         found = self._wiring.objects.get(keys[-1]) if keys else None
         return decode_batch(found.body) if found else None
 
-    def _read_on(self, message: Message, last: Batch | None) -> Iterator[Batch]:
-        fetched, position = message.fact(FileFetched), last.end if last else None
-        key = checked_key(fetched.key, below="payloads/")
-        with self._wiring.objects.open(key, start=position.offset if position else 0) as stream:
-            yield from self.read(stream, file=fetched.name, run=self._context(message), position=position)
+    def _read_on(self, message: Message, last: Batch | None, delivery: Delivery) -> Iterator[Batch]:
+        fetched = message.fact(FileFetched)
+        with self._wiring.objects.open(checked_key(fetched.key, below="payloads/")) as stream:
+            yield from self.read(
+                stream,
+                file=fetched.name,
+                run=self._context(message),
+                position=last.end if last else None,
+                meanwhile=self._patience(fetched.name, delivery),
+            )
 
     @final
     def read(
-        self, stream: BinaryIO, *, file: str, run: RunContext, position: Position | None = None
+        self,
+        stream: BinaryIO,
+        *,
+        file: str,
+        run: RunContext,
+        position: Position | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Iterator[Batch]:
         """Read a file as this step is told to: settings, row model, the client's own check of a row.
 
         Args:
-            stream: The file from its first byte on; from byte `position.offset` on where a position is given.
+            stream: The whole file, as the client sent it; one that can seek.
             file: Its name, for errors.
+            position: End of a batch, to go on behind it.
+            meanwhile: Called again and again while rows are left out; may raise to stop.
 
         Raises:
             InputError: The file can't be used as a whole.
         """
         settings = self.settings
-        yield from read_batches(
-            stream,
-            CsvSpec(delimiter=settings.delimiter, encoding=settings.encoding, columns=settings.columns),
-            RowModel(self.row_model),
-            file=file,
-            position=position,
-            rows_per_batch=settings.rows_per_batch,
-            max_batch_bytes=MAX_BATCH_BYTES,
-            check_row=self._row_check(run),
+        content = unpack(stream, PackSpec(settings.member, settings.max_unpacked_mb), name=file, meanwhile=meanwhile)
+        spec = TableSpec(
+            format=settings.format,
+            delimiter=settings.delimiter,
+            encoding=settings.encoding,
+            record=settings.record,
+            columns=settings.columns,
         )
+        yield from read_table(
+            content,
+            spec,
+            RowModel(self.row_model),
+            Limits(settings.rows_per_batch, MAX_BATCH_BYTES),
+            position=position,
+            check_row=self._row_check(run),
+            meanwhile=meanwhile,
+        )
+
+    def _patience(self, file: str, delivery: Delivery) -> Callable[[], None]:
+        """Return what is asked again and again while stored rows are left out: it raises when that takes too long."""
+        whole, at_first = self._service.timeout_seconds, delivery.remaining_seconds()
+
+        def check() -> None:
+            left = delivery.remaining_seconds()
+            if at_first - left > SKIP_SHARE * whole:
+                raise InputError(
+                    f"{file} is too long to be read in parts: it can't be entered in its middle, and getting to where"
+                    f" reading stopped takes more than half of the {whole} s that the function has. Nothing of it was"
+                    " sent to Qualtrics.",
+                    remedy="Raise timeout_seconds (to 300 at most) or memory_mb of the service, deploy and send the"
+                    " message back; or ask the client for CSV that is not packed, or for several smaller files.",
+                    file=file,
+                )
+            if left < DEADLINE_SHARE * whole:
+                raise NotYetError("Too little time is left to get to where reading stopped.", delay_seconds=0)
+
+        return check
 
     def _row_check(self, run: RunContext) -> CheckRow | None:
         """Return the client's own check of a row; None without one, since calling it costs more than parsing."""

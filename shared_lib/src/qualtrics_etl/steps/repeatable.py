@@ -22,7 +22,7 @@ class RepeatableStep(Step):
         """Do the work."""
 
     @override
-    def _work_on(self, message: Message, delivery: Delivery) -> Entry | None:
+    def _work_on(self, message: Message, delivery: Delivery) -> Entry:
         key, generation = self._key(message), message.generation
         held = self._ledger.read(key) if self._may_have_entry(message, delivery) else None
         if held is None or (held.entry.state is State.FAILED and generation > held.entry.generation):
@@ -31,4 +31,4 @@ class RepeatableStep(Step):
             except (PermanentError, InputError) as error:
                 entry = Entry(State.FAILED, cause=Cause.of(error))
             held = self._ledger.settle(key, replace(entry, generation=generation))
-        return None if held.entry.state is State.WAIVED else held.entry
+        return held.entry

@@ -26,6 +26,7 @@ from qualtrics_etl.lambda_entry import LambdaContext, LambdaHandler
 from qualtrics_etl.local.clock import VirtualClock
 from qualtrics_etl.local.engine import Engine
 from qualtrics_etl.local.objects import MemoryObjects
+from qualtrics_etl.local.posts import ACCEPTED, LOCAL_SIGNING_SECRET, post_content, receiver_of
 from qualtrics_etl.local.queues import LocalQueues, QueueSnapshot
 from qualtrics_etl.local.repository import Repository
 from qualtrics_etl.local.run import (
@@ -143,7 +144,14 @@ class CrashPlace:
         self._deduplicates = deduplicates
         self._exit = ExitStack()
         self._config = read_config(repository.root, "local")
-        self._secrets = FixedSecrets({"qualtrics_api_token": LOCAL_TOKEN, "sftp_password": LOCAL_PASSWORD})
+        self._receiver = receiver_of(repository.workflow)
+        self._secrets = FixedSecrets(
+            {
+                "qualtrics_api_token": LOCAL_TOKEN,
+                "sftp_password": LOCAL_PASSWORD,
+                "post_signing_secret": LOCAL_SIGNING_SECRET,
+            }
+        )
         self._handlers = {name: _Watched(self, name, handler) for name, handler in repository.handlers.items()}
         self._clock = CaseClock(START)
         self._simulator = Simulator(
@@ -288,10 +296,16 @@ class CrashPlace:
     # --- what happens on the way ------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self._engine.tick(START)
-        if self._ticks_twice:
+        accepted = [self._begin_input() for _ in range(1 + self._ticks_twice)]
+        self._ticked = all(accepted)
+
+    def _begin_input(self) -> bool:
+        """Let the schedule tick, or the client POST its file; False where the client has to repeat it."""
+        if self._receiver is None:
             self._engine.tick(START)
-        self._ticked = True
+            return True
+        answer = post_content(self._engine, self._receiver, self._file_name, self._content, self._clock.now())
+        return bool(answer["statusCode"] == ACCEPTED)
 
     def _stop_after_this_call(self) -> None:
         self._engine.stop_requested = True
@@ -321,6 +335,8 @@ class CrashPlace:
     # --- the client's files -----------------------------------------------------------------------------------------
 
     def _lay_down_the_file(self) -> None:
+        if self._receiver is not None:
+            return  # it is POSTed
         for settings in self._fetchers():
             for folder in filter(None, (settings.folder, settings.after_fetch.partition(":")[2])):
                 (self._client / folder.strip("/")).mkdir(parents=True, exist_ok=True)

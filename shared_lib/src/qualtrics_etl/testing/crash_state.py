@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qualtrics_etl.errors import OutcomeUnknownError
+from qualtrics_etl.formats.outcomes import Fate, decode_outcomes
 from qualtrics_etl.ledger import Entry
 from qualtrics_etl.local.queues import LocalQueues
 from qualtrics_etl.ports import ObjectStore
@@ -33,7 +34,7 @@ class EndState:
 
     Attributes:
         effects: What reached people or Qualtrics, by kind: members of lists, contacts, distributions, mails.
-        records: What we and the client hold: files, rejects, the ledger's entries, what became of the rows.
+        records: What we and the client hold: files, rejects, the ledger's entries, what became of each row.
         waiting: What is still in a queue or dead-letter queue.
         unknown: How many dead letters say that the outcome of a call is unknown.
     """
@@ -79,6 +80,7 @@ def read_end_state(
         records={
             "files at the client": Counter(_files(client)),
             "rejects": Counter(_rejects(objects)),
+            "outcomes": Counter(_outcomes(objects)),
             "ledger": Counter(_entries(objects)),
             "taken files": Counter(summary.key for summary in objects.list("files/")),
             "rows": Counter(_rows(workflow, objects)),
@@ -131,6 +133,16 @@ def _rejects(objects: ObjectStore) -> Iterator[str]:
         yield f"{summary.key} {summary.etag}"
 
 
+def _outcomes(objects: ObjectStore) -> Iterator[str]:
+    for summary in objects.list("outcomes/"):
+        if found := objects.get(summary.key):
+            for row in decode_outcomes(found.body):
+                # A row that is imported twice is new the first time and known the second.
+                imported = row.fate in (Fate.LOADED, Fate.UPDATED)
+                became = "imported" if imported else f"{row.fate.value}: {row.field} {row.reason}"
+                yield f"{summary.key}: line {row.line} {became}"
+
+
 def _entries(objects: ObjectStore) -> Iterator[str]:
     for summary in objects.list("ledger/"):
         found = objects.get(summary.key)
@@ -146,7 +158,7 @@ def _rows(workflow: Workflow, objects: ObjectStore) -> Iterator[str]:
             imported = rows.loaded + rows.updated
             yield (
                 f"{service}: {rows.read} read, {imported} imported, {rows.skipped} skipped, {rows.rejected} rejected,"
-                f" {rows.failed} failed, {rows.pending} pending, {rows.unaccounted} unaccounted for"
+                f" {rows.pending} pending, {rows.unaccounted} unaccounted for"
             )
 
 

@@ -57,7 +57,7 @@ run "roles_of_services_stay_within_their_stage" {
 
 run "secrets_are_those_of_the_stage_s_logins" {
   assert {
-    condition     = join(" ", keys(output.secret_parameters)) == join(" ", sort(concat(module.logins.qualtrics, module.logins.sftp)))
+    condition     = join(" ", keys(output.secret_parameters)) == join(" ", sort(concat(module.logins.qualtrics, module.logins.sftp, module.logins.post)))
     error_message = "A login lacks its secret, or a secret is made that nobody reads."
   }
 }

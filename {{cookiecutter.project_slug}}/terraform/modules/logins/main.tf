@@ -9,5 +9,8 @@ locals {
       password    = ["sftp_password"]
       private_key = ["sftp_private_key"]
     }
+    post = {
+      signature = ["post_signing_secret"]
+    }
   }
 }

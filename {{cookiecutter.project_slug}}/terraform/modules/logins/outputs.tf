@@ -8,6 +8,11 @@ output "sftp" {
   value       = var.config.sftp == null ? [] : local.secrets.sftp[var.config.sftp.auth]
 }
 
+output "post" {
+  description = "Names of the secrets that clients' POSTs are signed with."
+  value       = var.config.post == null ? [] : local.secrets.post.signature
+}
+
 output "all" {
   description = "Names of the secrets of all logins, also of those that the stage did not choose."
   value       = flatten([for logins in local.secrets : values(logins)])

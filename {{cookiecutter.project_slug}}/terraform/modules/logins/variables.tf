@@ -1,8 +1,9 @@
 variable "config" {
-  description = "What config/<stage>.yml says; how it logs in is taken from it. No sftp, no login there."
+  description = "What config/<stage>.yml says; how it logs in is taken from it. No sftp, no login there; no post, no signatures."
   type = object({
     qualtrics = optional(object({ auth = optional(string, "api_token") }), {})
     sftp      = optional(object({ auth = optional(string, "private_key") }))
+    post      = optional(object({}))
   })
   nullable = false
 

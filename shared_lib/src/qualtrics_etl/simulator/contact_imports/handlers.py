@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -10,12 +11,29 @@ from qualtrics_etl.simulator import checks, paging
 from qualtrics_etl.simulator.calls import Call, JsonObject, Reply
 from qualtrics_etl.simulator.checks import Shape, check_object
 from qualtrics_etl.simulator.contact_imports.errors import import_not_found
-from qualtrics_etl.simulator.contact_imports.models import ADDED, FAILED, MOST_CONTACTS, UPDATED, ImportJob, ReportRow
+from qualtrics_etl.simulator.contact_imports.models import (
+    ADDED,
+    FAILED,
+    MOST_CONTACTS,
+    UNTOLD,
+    UPDATED,
+    ImportJob,
+    ReportRow,
+)
 from qualtrics_etl.simulator.contacts.models import TEXT_FIELDS, are_scalars, embedded_data_complaint
 from qualtrics_etl.simulator.errors import invalid
 
 REPORT_PAGE = 1_000
 """Rows of a report on a page. Source: Not documented; chosen."""
+
+SHORT_REPORT_PAGE = 2
+"""The same, by the scenario `short_report_pages`."""
+
+_WORDS = {ADDED: ("SUCCESS", "200"), UPDATED: ("SUCCESS", "200"), FAILED: ("FAILURE", "400"), UNTOLD: ("DEFERRED", "")}
+_UNKNOWN_WORDS = {ADDED: ("STATE_1", "A1"), UPDATED: ("STATE_1", "A2"), FAILED: ("STATE_2", "E7"), UNTOLD: ("", "")}
+"""Word and code of a report for each outcome. Source: Not documented; chosen."""
+
+_LANGUAGE = re.compile("[A-Za-z]{2,3}([-_][A-Za-z]{2,4})?")
 
 _META = Shape(
     required={"batchId": checks.an_id("BT")},
@@ -43,8 +61,9 @@ def start_import(call: Call) -> Reply:
     """Accept contacts as a job. List and directory are not looked at here: the job finds out.
 
     Source: Qualtrics API reference, the page on importing contacts: 202, at most 10,000 contacts, null is not a value,
-    contacts with wrong transaction data are unprocessed. Not documented; chosen: an unknown key or a wrong type
-    refuses the whole call; `unprocessed` names positions, as texts; `phone` is taken, as newer clients send it.
+    contacts with wrong transaction data are unprocessed. Not documented; chosen: an unknown key, a wrong type or a
+    language that is no code refuses the whole call; `unprocessed` names positions from 0, as texts (by a scenario from
+    1, or addresses); `phone` is taken, as newer clients send it.
     """
     check_object(call.body, _BODY)
     contacts = call.body["contacts"]
@@ -56,7 +75,10 @@ def start_import(call: Call) -> Reply:
     taken = {str(position): contact for position, contact in enumerate(contacts) if _is_processed(contact, fields)}
     job = _job(call, taken)
     call.state.imports.accept(job)
-    unprocessed = [str(position) for position in range(len(contacts)) if str(position) not in taken]
+    left_out = [position for position in range(len(contacts)) if str(position) not in taken]
+    unprocessed = [str(position + job.first_number) for position in left_out]
+    if "unprocessed_addresses" in call.quirks:
+        unprocessed = [contacts[position].get("email", "") for position in left_out]
     return Reply(
         {
             "id": job.import_id,
@@ -72,7 +94,7 @@ def look_at_import(call: Call) -> Reply:
     """Say how far a job is; each look may move it on.
 
     Source: Qualtrics API reference, the page on the status of an import. Not documented; chosen: `invalidEmails` is
-    there when there are any, and a job that failed counts nothing.
+    there when there are any (by a scenario never), and a job that failed counts nothing.
     """
     _find(call)
     call.state.imports.look(call.params["import"], call.now)
@@ -84,7 +106,7 @@ def look_at_import(call: Call) -> Reply:
         "transactions": {"count": {"created": 0}},
         "status": job.status,
     }
-    wrong = [row.email for row in job.rows if row.outcome == FAILED and row.email]
+    wrong = [row.email for row in job.rows if job.names_failures and row.outcome == FAILED and row.email]
     return Reply(result | ({"invalidEmails": wrong} if wrong else {}))
 
 
@@ -92,16 +114,17 @@ def report_import(call: Call) -> Reply:
     """Say what became of every contact, under `results`.
 
     Source: Qualtrics API reference, the page on an import's report. Not documented; chosen: the words and codes of
-    the statuses; empty texts where nothing is known; nothing before the job is finished.
+    the statuses; empty texts where nothing is known; positions from 0; nothing before the job is finished.
     """
     job = call.state.imports.jobs.get(call.params["import"])
     if job is None or job.directory_id != call.params["directory"]:
         raise import_not_found(call.params["import"])
     start = paging.read_skip_token(call)
-    rows = list(islice(job.rows, start, start + REPORT_PAGE))
-    more = len(job.rows) > start + REPORT_PAGE
-    token = paging.skip_token(start + REPORT_PAGE) if more else None
-    return Reply({"importReportEntries": [_entry(row) for row in rows]}, key="results", beside={"skipToken": token})
+    page = SHORT_REPORT_PAGE if "short_report_pages" in call.quirks else REPORT_PAGE
+    told = [] if "lagging_report" in call.quirks else job.rows
+    entries = [_entry(job, row) for row in islice(told, start, start + page)]
+    token = paging.skip_token(start + page) if len(told) > start + page else None
+    return Reply({"importReportEntries": entries}, key="results", beside={"skipToken": token})
 
 
 def _check_contact(contact: object, position: int) -> None:
@@ -114,6 +137,8 @@ def _check_contact(contact: object, position: int) -> None:
             raise invalid(f"Unknown key: contacts[{position}].{key}")
         if type(value) is not kind or (isinstance(value, dict) and not are_scalars(value.values())):
             raise invalid(f"contacts[{position}].{key} has a value of a wrong type")
+        if key == "language" and not _LANGUAGE.fullmatch(str(value)):
+            raise invalid(f"contacts[{position}].{key} is not a language code")
 
 
 def _is_processed(contact: Mapping[str, Any], fields: frozenset[str]) -> bool:
@@ -140,6 +165,9 @@ def _job(call: Call, contacts: dict[str, dict[str, Any]]) -> ImportJob:
         looks_needed=call.job_progress.looks,
         seconds_needed=call.job_progress.seconds,
         accepted_at=call.now,
+        first_number=int("one_based_report" in call.quirks),
+        has_unknown_words="unknown_report_words" in call.quirks,
+        names_failures="unnamed_failures" not in call.quirks,
     )
 
 
@@ -151,11 +179,10 @@ def _find(call: Call) -> ImportJob:
     return job
 
 
-def _entry(row: ReportRow) -> JsonObject:
-    done = row.outcome != FAILED
-    word, code = ("SUCCESS", "200") if done else ("FAILURE", "400")
+def _entry(job: ImportJob, row: ReportRow) -> JsonObject:
+    word, code = (_UNKNOWN_WORDS if job.has_unknown_words else _WORDS)[row.outcome]
     return {
-        "sourceIndexId": str(row.position),
+        "sourceIndexId": str(row.position + job.first_number),
         "email": row.email,
         "contactId": row.contact_id,
         "importStatus": word,

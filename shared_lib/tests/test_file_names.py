@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualtrics_etl.channels.file_names import RefusedName, keep_name, refuse_name
+from qualtrics_etl.file_names import RefusedName, keep_name, refuse_name
 
 
 @pytest.mark.parametrize(

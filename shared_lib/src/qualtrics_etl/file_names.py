@@ -1,6 +1,7 @@
-"""Which names of a remote folder are taken, which are left out, and which are refused with a reason.
+"""Which names of a remote folder or an archive are taken, which are left out, and which are refused with a reason.
 
-A listing is foreign input: a server may claim any name, and the name goes on into paths, logs and receipts.
+A listing is foreign input: a server or an archive may claim any name, and the name goes on into paths, logs and
+receipts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,468 @@
+"""How far a run is, and what it waits for by name: read from its ledger, and from what stands in dead-letter queues."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from itertools import islice
+
+import orjson
+
+from qualtrics_etl.catalogue import Level
+from qualtrics_etl.errors import PermanentError
+from qualtrics_etl.ledger import Held, How, Ledger, State
+from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FileParsed, Message
+from qualtrics_etl.payloads import batch_name, content_key, erased_key
+from qualtrics_etl.ports import ObjectStore
+from qualtrics_etl.summary import LONG_AGO, RunSummary, summarize_run
+from qualtrics_etl.workflow import Workflow
+
+READERS = 16
+"""Entries that are read at once."""
+PAGE = 1000
+"""Keys of a run after which a listing of runs jumps to the next run. Source: Amazon S3 API reference, ListObjectsV2."""
+
+
+class RunState(Enum):
+    """How far a run is."""
+
+    FINISHED = "finished"
+    WAITING = "waiting"
+    DEAD_LETTERED = "dead-lettered"
+    UNREADABLE = "unreadable"
+
+
+class Progress(Enum):
+    """How far a piece of work is."""
+
+    DONE = "done"
+    WAIVED = "waived"
+    UNDER_WAY = "under way"
+    QUEUED = "queued"
+    DEAD_LETTERED = "dead-lettered"
+    NOT_COME = "not come"
+    WILL_NOT_COME = "will not come"
+
+
+_SETTLED = (Progress.DONE, Progress.WAIVED, Progress.WILL_NOT_COME)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Why a piece of work stands still, as its dead letter or its entry says it.
+
+    Attributes:
+        done: Whether the work itself is done, and only not all who follow may have been told.
+    """
+
+    service: str
+    run: str
+    batch: str
+    error: str
+    cause: str
+    remedy: str
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """A service's share of a run.
+
+    Attributes:
+        service: Which.
+        pieces: How far each piece of its work is, by batch; a batch that was halved is there as its halves. `all` is
+            the work of a run, or stands for batches that have not come yet.
+        dead: Why what is dead-lettered stands still, by batch; work that is done has letters too, if it told not all.
+        level: Whether a piece stands for a run or a batch.
+        takes_in: Whether it takes input in; what it can't do can't be waived.
+    """
+
+    service: str
+    pieces: Mapping[str, Progress]
+    dead: Mapping[str, DeadLetter]
+    level: Level
+    takes_in: bool
+
+    def batches(self, *progress: Progress) -> tuple[str, ...]:
+        """Return the batches that are so far."""
+        return tuple(batch for batch, each in self.pieces.items() if each in progress)
+
+    def count(self, *progress: Progress) -> int:
+        """Return how many pieces are so far."""
+        return len(self.batches(*progress))
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A service that waits, and what for.
+
+    Attributes:
+        service: Who waits.
+        for_service: Whose work is missing.
+        batches: Which of it; `all` for that of a run.
+        untold: Whether that work has ended, and only its mark is missing: whoever ended it broke off.
+        waived: Whether it ended by a waiver.
+    """
+
+    service: str
+    for_service: str
+    batches: tuple[str, ...]
+    untold: bool = False
+    waived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How far a run is.
+
+    Attributes:
+        state: In one word.
+        summary: What became of its rows.
+        services: Those that take part in it, in their order.
+        waits: Which of them wait, and what for.
+        erased_at: When its personal data was last erased; empty where it was not.
+        last_written_at: When its ledger last changed; `LONG_AGO` where it has none yet.
+        unreadable: What can't be read of its ledger; then nothing else is said of it.
+    """
+
+    run: str
+    state: RunState
+    summary: RunSummary
+    services: tuple[ServiceStatus, ...]
+    waits: tuple[Wait, ...]
+    erased_at: str = ""
+    last_written_at: datetime = LONG_AGO
+    unreadable: str = ""
+
+    @property
+    def dead(self) -> tuple[DeadLetter, ...]:
+        """Everything of it that is dead-lettered."""
+        return tuple(letter for each in self.services for letter in each.dead.values())
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """What lies in the ledger of one run.
+
+    Attributes:
+        entries: By service and batch.
+        marks: The batches whose marks a service that waits for all has, halved ones as `<batch>=2`.
+    """
+
+    entries: dict[tuple[str, str], Held] = field(default_factory=dict)
+    marks: dict[str, set[str]] = field(default_factory=dict)
+    erased_at: str = ""
+    last_written_at: datetime = LONG_AGO
+
+    @property
+    def file(self) -> FileFetched | None:
+        """What was POSTed; a file that was fetched is in the ledger of the tick that fetched it."""
+        facts = (held.entry.fact for held in self.entries.values())
+        return next((fact for fact in facts if isinstance(fact, FileFetched)), None)
+
+
+def status_of(workflow: Workflow, objects: ObjectStore, run: str, letters: Iterable[DeadLetter]) -> RunStatus | None:
+    """Return how far a run is; None where nothing tells of it: no ledger, no letter, no file, nothing POSTed.
+
+    Costs one listing of its ledger and a read of each entry; the marks of a fan-in are told by the listing alone.
+
+    Args:
+        letters: What stands in the dead-letter queues; those of other runs are passed over.
+    """
+    ledger = _Ledger()
+    try:
+        _read(ledger, workflow, objects, run)
+        return _status_of(workflow, objects, run, ledger, [each for each in letters if each.run == run])
+    except PermanentError as error:
+        summary, at = RunSummary(run), ledger.last_written_at
+        return RunStatus(run, RunState.UNREADABLE, summary, (), (), ledger.erased_at, at, unreadable=str(error))
+
+
+def _status_of(
+    workflow: Workflow, objects: ObjectStore, run: str, ledger: _Ledger, letters: Sequence[DeadLetter]
+) -> RunStatus | None:
+    begun = () if ledger.entries or letters else begins_at(workflow, objects, run)
+    if not (ledger.entries or ledger.erased_at or letters or begun):
+        return None
+    reading = _Reading(workflow, run, ledger, {(each.service, each.batch): each for each in letters}, begun)
+    summary = summarize_run(workflow, run, [(service, held) for (service, _), held in ledger.entries.items()])
+    fetched = ledger.file or file_of_run(workflow, objects, run)
+    summary.file_name = fetched.name if fetched else ""
+    services, waits = reading.services(), tuple(reading.waits())
+    return RunStatus(run, _state(services), summary, services, waits, ledger.erased_at, ledger.last_written_at)
+
+
+def begins_at(workflow: Workflow, objects: ObjectStore, run: str) -> tuple[str, ...]:
+    """Return the services that a run begins with, as its input tells, before any of them has written something down.
+
+    Of a POST, and of a tick, that is the service that takes it in; of a file that was fetched, those behind. Empty
+    where there is no such input.
+    """
+    for name in workflow.starts():
+        if any(objects.list(f"payloads/{run}/{name}/")):
+            return (name,)
+    if file_of_run(workflow, objects, run) is None:
+        return ()
+    starts = workflow.starts()  # the first one's runs have no name of an intake behind their hash
+    return workflow.next_of(next((name for name in starts if run.endswith(f"-{name}")), starts[0]))
+
+
+def recent_runs(workflow: Workflow, objects: ObjectStore, limit: int, letters: Iterable[DeadLetter] = ()) -> list[str]:
+    """Return the runs that went on last, the latest first; ticks of a schedule are none.
+
+    Args:
+        limit: How many. As many others of which only letters tell, ticks too, come before them.
+        letters: What stands in the dead-letter queues.
+    """
+    found = _written_runs(workflow, objects)
+    told = {each.run for each in letters if each.run} - found.keys()
+    recent = sorted(found, key=lambda name: found[name], reverse=True)
+    return sorted(told, reverse=True)[:limit] + recent[:limit]
+
+
+def _written_runs(workflow: Workflow, objects: ObjectStore) -> dict[str, datetime]:
+    """Return when the ledger of each run of an input last changed."""
+    prefix, after, found = f"ledger/{workflow.name}-", "", dict[str, datetime]()
+    while True:
+        run, keys = "", 0
+        for each in objects.list(prefix, start_after=after):
+            name = each.key.split("/")[1]
+            run, keys = name, keys + 1 if name == run else 1
+            found[name] = max(found.get(name, LONG_AGO), each.last_modified)
+            if keys == PAGE:
+                break
+        if keys < PAGE:
+            return found
+        after = f"ledger/{run}0"  # the character behind the slash: what lies below this run is passed over
+
+
+def file_of_run(workflow: Workflow, objects: ObjectStore, run: str) -> FileFetched | None:
+    """Return the file that began a run: its name, and where its content lies."""
+    found = re.fullmatch(rf"{re.escape(workflow.name)}-([0-9a-f]{{12}})(?:-(\w+))?", run)
+    if found is None:
+        return None
+    for each in islice(objects.list(content_key(found[1], found[2] or "")), 1):
+        held = Ledger(objects).read(each.key)
+        if held is not None and isinstance(held.entry.fact, FileFetched):
+            return held.entry.fact
+    return None
+
+
+def _read(found: _Ledger, workflow: Workflow, objects: ObjectStore, run: str) -> None:
+    keys = list[str]()
+    for each in objects.list(f"ledger/{run}/"):
+        _, _, *rest = each.key.split("/")
+        found.last_written_at = max(found.last_written_at, each.last_modified)
+        if len(rest) == 2 and rest[0] in workflow.services:
+            keys.append(each.key)
+        elif len(rest) == 4 and rest[1] == "arrived":
+            found.marks.setdefault(rest[0], set()).add(rest[3])
+        elif each.key == erased_key(run) and (record := objects.get(each.key)) is not None:
+            found.erased_at = orjson.loads(record.body)["erased"][-1]["at"]
+    ledger = Ledger(objects)
+    with ThreadPoolExecutor(READERS) as readers:
+        for key, held in zip(keys, readers.map(ledger.read, keys), strict=True):
+            _, _, service, batch = key.split("/")
+            if held is not None:
+                found.entries[service, batch] = held
+
+
+class _Reading:
+    """What the ledger of a run says of each service."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        run: str,
+        ledger: _Ledger,
+        letters: Mapping[tuple[str, str], DeadLetter],
+        begun: Iterable[str],
+    ) -> None:
+        self._workflow = workflow
+        self._is_tick = not run.startswith(f"{workflow.name}-")
+        self._ledger = ledger
+        self._letters = letters
+        self._here = {service for service, _ in (*ledger.entries, *letters)} | set(begun)
+        self._known: dict[str, dict[str, Progress]] = {}
+        self._part = tuple(self._taking_part())
+
+    def services(self) -> tuple[ServiceStatus, ...]:
+        """Return each service's share."""
+        starts = self._workflow.starts()
+        return tuple(
+            ServiceStatus(name, pieces, dict(self._dead(name)), self._workflow.level_of(name), name in starts)
+            for name, pieces in self._all()
+        )
+
+    def waits(self) -> Iterator[Wait]:
+        """Yield who waits for what: of a chain of services that wait for each other, the first."""
+        for service, pieces in self._all():
+            for before in self._before(service):
+                if not self._is_run(service) and not self._is_run(before):
+                    continue  # the service that waits for all of them tells
+                if Progress.NOT_COME in pieces.values():
+                    yield from self._missing(service, before)
+                elif Progress.QUEUED in pieces.values() and not self._is_run(before):
+                    yield from self._untold(service, before)
+
+    # --- pieces -------------------------------------------------------------------------------------------------------
+
+    def _taking_part(self) -> Iterator[str]:
+        """Yield the services that a run goes through, in their order."""
+        workflow, found, here = self._workflow, set(self._here), self._here
+        if self._is_tick:
+            yield from (name for name in workflow.services if name in here)
+            return
+        for start in workflow.starts():
+            if found & set(workflow.next_of(start)):
+                found |= set(workflow.next_of(start))
+        ends = list(found)
+        while ends:
+            new = set(workflow.next_of(ends.pop())) - found
+            found |= new
+            ends.extend(new)
+        rest = [name for name in workflow.services if name in found and (name not in workflow.starts() or name in here)]
+        while rest:
+            # In the order of their chain, which is not that of the file where chains begin apart and end alike.
+            name = next(name for name in rest if not set(workflow.before(name)) & set(rest))
+            rest.remove(name)
+            yield name
+
+    def _before(self, service: str) -> list[str]:
+        return [name for name in self._workflow.before(service) if name in self._part]
+
+    def _all(self) -> Iterator[tuple[str, dict[str, Progress]]]:
+        return ((service, self._pieces(service)) for service in self._part)
+
+    def _pieces(self, service: str) -> dict[str, Progress]:
+        if service not in self._known:
+            self._known[service] = self._of_run(service) if self._is_run(service) else self._of_batches(service)
+        return self._known[service]
+
+    def _of_run(self, service: str) -> dict[str, Progress]:
+        batch = WHOLE_RUN
+        while onward := [each.batch for _, each in self._sent(service, batch) if each.service == service]:
+            batch = onward[0]
+        return {batch: self._progress(service, batch, self._reached(service))}
+
+    def _reached(self, service: str) -> Progress:
+        """Return how far the work of a run is that has no entry yet."""
+        for name in self._before(service):
+            here = set(self._pieces(name).values())
+            if here == {Progress.WILL_NOT_COME} or (self._is_run(name) and here == {Progress.WAIVED}):
+                return Progress.WILL_NOT_COME
+            if not here <= set(_SETTLED):
+                return Progress.NOT_COME
+        return Progress.QUEUED
+
+    def _of_batches(self, service: str) -> dict[str, Progress]:
+        pieces: dict[str, Progress] = {}
+        for before in self._before(service):
+            if not self._is_run(before):
+                passed_on = {Progress.DONE: Progress.QUEUED, Progress.WAIVED: Progress.WAIVED}
+                arrives = {
+                    batch: each if each is Progress.WILL_NOT_COME else passed_on.get(each, Progress.NOT_COME)
+                    for batch, each in self._pieces(before).items()
+                }
+            elif (parsed := self._parsed(service)) is not None:
+                arrives = {batch_name(number): Progress.QUEUED for number in range(parsed.batches)}
+            else:
+                arrives = {WHOLE_RUN: self._reached(service)}
+            for batch, otherwise in arrives.items():
+                pieces |= self._with_halves(service, batch, otherwise)
+        return pieces
+
+    def _with_halves(self, service: str, batch: str, otherwise: Progress) -> dict[str, Progress]:
+        halves = [each.batch for how, each in self._sent(service, batch) if how is How.SEND and each.service == service]
+        if not halves:
+            return {batch: self._progress(service, batch, otherwise)}
+        return {
+            name: each for half in halves for name, each in self._with_halves(service, half, Progress.QUEUED).items()
+        }
+
+    def _progress(self, service: str, batch: str, otherwise: Progress) -> Progress:
+        held = self._ledger.entries.get((service, batch))
+        state = held.entry.state if held else None
+        if state is State.DONE:
+            return Progress.DONE
+        if state is State.WAIVED:
+            return Progress.WAIVED
+        if state is State.FAILED or (service, batch) in self._letters:
+            return Progress.DEAD_LETTERED
+        return otherwise if state is None else Progress.UNDER_WAY
+
+    def _sent(self, service: str, batch: str) -> Iterator[tuple[How, Message]]:
+        held = self._ledger.entries.get((service, batch))
+        if held is not None and held.entry.state is State.DONE:
+            for output in held.entry.outputs:
+                yield output.how, Message.decode(output.message)
+
+    def _parsed(self, service: str) -> FileParsed | None:
+        """Return what the run's file was cut into, as the service before the first batch-level one said it."""
+        for before in self._before(service):
+            if not self._is_run(before):
+                if (parsed := self._parsed(before)) is not None:
+                    return parsed
+                continue
+            for batch in self._pieces(before):
+                for _, message in self._sent(before, batch):
+                    if message.service == service:
+                        return message.fact(FileParsed)
+        return None
+
+    # --- what is wrong ------------------------------------------------------------------------------------------------
+
+    def _dead(self, service: str) -> Iterator[tuple[str, DeadLetter]]:
+        told = [batch for name, batch in self._letters if name == service]
+        for batch in dict.fromkeys([*self._pieces(service), *told]):
+            held = self._ledger.entries.get((service, batch))
+            state = held.entry.state if held else None
+            if state is State.WAIVED:
+                continue  # its letter is drained without effect
+            if (letter := self._letters.get((service, batch))) is not None:
+                yield batch, replace(letter, done=state is State.DONE)
+            elif held is not None and state is State.FAILED and (cause := held.entry.cause) is not None:
+                run = held.key.split("/")[1]
+                yield batch, DeadLetter(service, run, batch, cause.error, cause.what, cause.remedy)
+
+    def _missing(self, service: str, before: str) -> Iterator[Wait]:
+        """Yield what a service waits for: nothing where the service before it waits itself."""
+        if not self._is_run(before):
+            for earlier in self._before(before):
+                if not self._is_run(earlier):
+                    yield from self._missing(service, earlier)
+        here = self._pieces(before).items()
+        missing = tuple(batch for batch, each in here if each not in (*_SETTLED, Progress.NOT_COME))
+        if missing:
+            yield Wait(service, before, missing)
+
+    def _untold(self, service: str, before: str) -> Iterator[Wait]:
+        """Yield batches that have ended, and whose mark is missing, by the service where they did."""
+        found: dict[tuple[str, bool], list[str]] = {}
+        pieces = self._pieces(before)
+        for batch in pieces.keys() - self._ledger.marks.get(service, set()):
+            waived = pieces[batch] is Progress.WAIVED
+            found.setdefault((self._ended_at(before, batch), waived), []).append(batch)
+        for (name, waived), batches in sorted(found.items()):
+            yield Wait(service, name, tuple(sorted(batches)), untold=True, waived=waived)
+
+    def _ended_at(self, service: str, batch: str) -> str:
+        """Return where a batch came to its end: at a service, or at one before it, if it was waived there."""
+        earlier = [name for name in self._before(service) if not self._is_run(name)]
+        if (service, batch) in self._ledger.entries or not earlier:
+            return service
+        return self._ended_at(earlier[0], batch)
+
+    def _is_run(self, service: str) -> bool:
+        return self._workflow.level_of(service) is Level.RUN
+
+
+def _state(services: Sequence[ServiceStatus]) -> RunState:
+    if any(each.dead for each in services):
+        return RunState.DEAD_LETTERED
+    settled = all(each.count(*_SETTLED) == len(each.pieces) for each in services)
+    return RunState.FINISHED if settled else RunState.WAITING
