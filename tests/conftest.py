@@ -11,58 +11,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from cookiecutter.main import cookiecutter
+from tests.answers import QUESTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 SLUG_FOLDER = "{{cookiecutter.project_slug}}"
 TEMPLATE_PARTS = ("cookiecutter.json", "hooks", SLUG_FOLDER)
-CONFIG: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-QUESTIONS = [key for key in CONFIG if not key.startswith("_")]
-DEFAULTS: dict[str, Any] = {
-    "client_name": "Acme Health",
-    "project_slug": "acme-etl",
-    "alarm_email": "on-call@client.example",
-    "aws_region": "eu-west-1",
-    "qualtrics_datacenter": "fra1",
-    "ci": "github",
-    "inbound": "sftp",
-    "send_surveys": True,
-    "reminders": "1",
-}
-SUPPORTED: list[dict[str, Any]] = [
-    *(
-        {"ci": ci, "inbound": "sftp", "send_surveys": sends, "reminders": reminders}
-        for ci in CONFIG["ci"]
-        for sends, numbers in ((True, CONFIG["reminders"]), (False, ["0"]))
-        for reminders in numbers
-    ),
-    {"ci": "github", "inbound": "post", "send_surveys": True, "reminders": "2"},
-    {"ci": "gitlab", "inbound": "post", "send_surveys": True, "reminders": "3"},
-    {"ci": "none", "inbound": "post", "send_surveys": True, "reminders": "1"},
-    {"ci": "none", "inbound": "post", "send_surveys": False, "reminders": "0"},
-]
-"""Every combination of what can hardly go together by chance; how contacts come in, with each answer once at least."""
-
 Bake = Callable[..., Path]
 Git = Callable[..., str]
-
-
-def label(answers: dict[str, Any]) -> str:
-    """Name a combination of answers for the test report."""
-    return "-".join(f"{key}={answers[key]}" for key in answers)
-
-
-def chosen(table: str, answers: dict[str, Any]) -> list[str]:
-    """Return the parts of `_services` or `_ci` that the answers ask for, in the table's order."""
-    full = DEFAULTS | answers
-    return [
-        name
-        for name, part in CONFIG[table].items()
-        if "when" not in part or full[part["when"]["question"]] in part["when"]["of"]
-    ]
 
 
 def listed_files(*paths: str) -> list[str]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.conftest import CONFIG, DEFAULTS, SLUG_FOLDER, SUPPORTED, Bake, chosen, label, listed_files, tree
+from tests.answers import CONFIG, DEFAULTS, SUPPORTED, chosen, label
+from tests.conftest import SLUG_FOLDER, Bake, listed_files, tree
 
 STAGES = ("local", "dev", "staging", "prod")
 HOSTILE: list[dict[str, Any]] = [

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import SUPPORTED, Bake, label
+from tests.answers import PAIRWISE, nightly_besides
+from tests.conftest import Bake
 
 pytestmark = pytest.mark.slow
-
-CHOICES: list[dict[str, Any]] = [answers for answers in SUPPORTED if answers["ci"] == "none"]
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +28,11 @@ def make(repository: Path, venv: Path, environment: dict[str, str], *targets: st
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("answers", CHOICES, ids=label)
+@nightly_besides(PAIRWISE)
 def test_fresh_repository_passes_its_own_checks(
     baked: Bake, venv: Path, environment: dict[str, str], tmp_path: Path, answers: dict[str, Any]
 ) -> None:
-    """Fresh from the template, tests, lint and check pass for every choice of services."""
+    """Fresh from the template, tests, lint and check pass, whatever two answers stand together."""
     repository = Path(shutil.copytree(baked(**answers), tmp_path / "repository"))
     make(repository, venv, environment, "test", "lint", "check")
 

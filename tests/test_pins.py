@@ -10,7 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.conftest import CONFIG, ROOT, SLUG_FOLDER
+from tests.answers import CONFIG
+from tests.conftest import ROOT, SLUG_FOLDER
 
 TEMPLATE = ROOT / SLUG_FOLDER
 LOCKS = (

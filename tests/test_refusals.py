@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 from cookiecutter.exceptions import FailedHookException
-from tests.conftest import CONFIG, DEFAULTS, Bake, label, load_hook, tree
+from tests.answers import CONFIG, DEFAULTS, UNSUPPORTED, label
+from tests.conftest import Bake, load_hook, tree
 
-UNSUPPORTED: list[dict[str, Any]] = [
-    {"ci": ci, "send_surveys": False, "reminders": reminders} for ci in CONFIG["ci"] for reminders in ("1", "2", "3")
-]
 BAD: list[tuple[str, str, str]] = [
     ("client_name", "", "Acme Health"),
     ("client_name", "A", "Acme Health"),
@@ -72,13 +70,13 @@ def test_reminder_without_invitation_is_refused(
     """An answer that needs another one is refused with both ways out, and nothing is written."""
     with pytest.raises(FailedHookException):
         bake(template, tmp_path, **answers)
-    ci = "" if answers["ci"] == "github" else f" ci={answers['ci']}"
+    kept = "".join(f" {key}={answers[key]}" for key in ("ci", "inbound") if answers[key] != DEFAULTS[key])
     assert capfd.readouterr().err == (
         "etl-template: 1 answer needs a change. Nothing was written.\n\n"
         f"  reminders = {answers['reminders']}\n"
         "    has no invitation to remind of: also answer send_surveys=yes, or answer reminders=0\n\n"
         "Run again (your other answers are kept):\n"
-        f"  cookiecutter {template} --no-input --output-dir {tmp_path} project_slug=acme-etl{ci} send_surveys=no "
+        f"  cookiecutter {template} --no-input --output-dir {tmp_path} project_slug=acme-etl{kept} send_surveys=no "
         "reminders=0\n\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.conftest import SUPPORTED, Bake, label
+from tests.answers import PAIRWISE, SUPPORTED, Answers, nightly_besides, pairs
+from tests.conftest import Bake
 from tests.terraform.environments import node_modules, python_environment, scanner_programs
 
 from qualtrics_etl.deployment.scan import ScanResult, scan
@@ -22,33 +21,11 @@ MOST_SCANNED = 12
 # One worker scans: the scanners keep both processors busy by themselves.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("scan")]
 
-Answers = dict[str, Any]
-Pair = frozenset[tuple[str, Any]]
 Scan = Callable[[Path], tuple[ScanResult, list[str]]]
 Spoilt = tuple[Path, list[tuple[str, str, str]], ScanResult, list[str]]
 
 
-def pairs(answers: Answers) -> set[Pair]:
-    """Return every two answers that stand together."""
-    return {frozenset(pair) for pair in itertools.combinations(answers.items(), 2)}
-
-
-def covering(combinations: Sequence[Answers], most: int) -> list[Answers]:
-    """Choose combinations so that every two answers that can stand together do in one of them, or as many as fit.
-
-    Each time the one with the most that is new, the first of equals: the same choice each time.
-    """
-    chosen: list[Answers] = []
-    missing = set().union(*map(pairs, combinations))
-    while missing and len(chosen) < most:
-        best = max(combinations, key=lambda answers: len(pairs(answers) & missing))
-        chosen.append(best)
-        missing -= pairs(best)
-    return chosen
-
-
-CHOSEN = covering(SUPPORTED, MOST_SCANNED)
-OTHERS = [answers for answers in SUPPORTED if answers not in CHOSEN]
+CHOSEN = PAIRWISE[:MOST_SCANNED]
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +63,7 @@ def test_chosen_combinations_cover_every_answer() -> None:
     assert len(set().union(*map(pairs, SUPPORTED)) - covered) <= 1
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [
-        *(pytest.param(answers, id=label(answers)) for answers in CHOSEN),
-        *(pytest.param(answers, id=label(answers), marks=pytest.mark.nightly) for answers in OTHERS),
-    ],
-)
+@nightly_besides(CHOSEN)
 def test_fresh_repository_is_clean(baked: Bake, scanned: Scan, answers: Answers, tmp_path: Path) -> None:
     """Fresh from the template, there is nothing to mend and no exception too many, to any scanner."""
     result, _ = scanned(Path(shutil.copytree(baked(**answers), tmp_path / "acme-etl")))

@@ -9,7 +9,8 @@ import subprocess
 from fnmatch import fnmatch
 
 import pytest
-from tests.conftest import CONFIG, DEFAULTS, QUESTIONS, ROOT, SLUG_FOLDER, TEMPLATE_PARTS, listed_files, load_hook
+from tests.answers import CONFIG, DEFAULTS, QUESTIONS
+from tests.conftest import ROOT, SLUG_FOLDER, TEMPLATE_PARTS, listed_files, load_hook
 
 COMMON = [
     ".editorconfig",
