@@ -11,7 +11,7 @@ was read.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from qualtrics_etl.errors import LostClaimError, PermanentError, QualtricsEtlError, RetryableError
-from qualtrics_etl.messages import Fact, decode_fact, encode_fact
+from qualtrics_etl.messages import Fact, Message, decode_fact, encode_fact
 from qualtrics_etl.ports import ObjectStore, StoredObject
 
 WAIVED_ROWS = "waived"
@@ -124,6 +124,19 @@ class Entry:
     skipped: str | None = None
     outputs: tuple[Output, ...] = ()
     cause: Cause | None = None
+
+    def sent(self) -> Iterator[tuple[How, Message]]:
+        """Yield what follows from work that is done."""
+        if self.state is State.DONE:
+            for output in self.outputs:
+                yield output.how, Message.decode(output.message)
+
+    def parts_of(self, service: str) -> tuple[str, ...]:
+        """Return what took the place of work that is done at `service`, whose entry this is.
+
+        The halves of a batch, or the continuation of a run's work; nothing where it ended as it was.
+        """
+        return tuple(each.batch for how, each in self.sent() if how is How.SEND and each.service == service)
 
     def encode(self) -> bytes:
         """Return the object's body: readable, and the same bytes for the same entry."""

@@ -49,6 +49,21 @@ def rejects_beside(batches_at: str) -> str:
     return "rejects/" + batches_at.removeprefix("payloads/").removesuffix("/batches")
 
 
+def rows_of_batch_key(batches_at: str, run: str, batch: str) -> str:
+    """Return where the good rows of a batch lie; `batches_at` is where its file was cut to."""
+    return half_key(run, batch) if is_derived(batch) else f"{batches_at}/{batch}"
+
+
+def halves_of(batch: str) -> tuple[str, str]:
+    """Return the derived batches that take the place of one that is too large for a service."""
+    return f"{batch}.0", f"{batch}.1"
+
+
+def is_derived(batch: str) -> bool:
+    """Whether a batch is a part of another one."""
+    return "." in batch
+
+
 def half_key(run: str, batch: str) -> str:
     """Return where the rows of a derived batch lie.
 

@@ -18,7 +18,7 @@ from qualtrics_etl.formats.batches import Batch, decode_batch, neutralise
 from qualtrics_etl.formats.outcomes import HEADER, RowOutcome, decode_outcomes, decode_rejects
 from qualtrics_etl.ledger import Entry, Ledger, State, entry_key
 from qualtrics_etl.messages import WHOLE_RUN, FileParsed
-from qualtrics_etl.payloads import batch_name, half_key, outcomes_prefix, rejects_beside
+from qualtrics_etl.payloads import batch_name, halves_of, is_derived, outcomes_prefix, rejects_beside, rows_of_batch_key
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.summary import importers_behind
 from qualtrics_etl.workflow import Workflow
@@ -178,7 +178,7 @@ class _Reading:
     def _begun(self) -> set[str]:
         """Return the halves that anybody up to the importer took up, or gave up: a batch is halved where it may be."""
         names = (self._names(f"ledger/{self._run}/{service}/") for service in self._way)
-        return {name for found in names for name in found if "." in name}
+        return {name for found in names for name in found if is_derived(name)}
 
     def _settled(self, name: str, outcomes: set[str], halved: set[str]) -> Iterator[Line]:
         """Yield what became of the good rows of a batch, or of its halves where these took its place."""
@@ -186,15 +186,15 @@ class _Reading:
             found = self._objects.get(f"{outcomes_prefix(f'{self._run}/{self._importer}')}{name}.csv")
             yield from map(_line, decode_outcomes(found.body)) if found else ()
         elif name in halved:
-            yield from self._settled(f"{name}.0", outcomes, halved)
-            yield from self._settled(f"{name}.1", outcomes, halved)
+            for half in halves_of(name):
+                yield from self._settled(half, outcomes, halved)
         else:
             batch = self._batch(name)
             outcome, reason = self._why_open(name) if batch and batch.lines else (UNACCOUNTED, "")
             yield from (Line(line, outcome, "", reason) for line in (batch.lines if batch else ()))
 
     def _batch(self, name: str) -> Batch | None:
-        found = self._objects.get(half_key(self._run, name) if "." in name else f"{self._batches_at}/{name}")
+        found = self._objects.get(rows_of_batch_key(self._batches_at, self._run, name))
         return decode_batch(found.body) if found else None
 
     def _why_open(self, name: str) -> tuple[str, str]:

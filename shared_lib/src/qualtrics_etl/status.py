@@ -14,8 +14,8 @@ import orjson
 
 from qualtrics_etl.catalogue import Level
 from qualtrics_etl.errors import PermanentError
-from qualtrics_etl.ledger import Held, How, Ledger, State
-from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FileParsed, Message
+from qualtrics_etl.ledger import Held, Ledger, State
+from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FileParsed
 from qualtrics_etl.payloads import batch_name, content_key, erased_key
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.summary import LONG_AGO, RunSummary, summarize_run
@@ -345,8 +345,8 @@ class _Reading:
 
     def _of_run(self, service: str) -> dict[str, Progress]:
         batch = WHOLE_RUN
-        while onward := [each.batch for _, each in self._sent(service, batch) if each.service == service]:
-            batch = onward[0]
+        while parts := self._parts(service, batch):
+            batch = parts[0]
         return {batch: self._progress(service, batch, self._reached(service))}
 
     def _reached(self, service: str) -> Progress:
@@ -377,7 +377,7 @@ class _Reading:
         return pieces
 
     def _with_halves(self, service: str, batch: str, otherwise: Progress) -> dict[str, Progress]:
-        halves = [each.batch for how, each in self._sent(service, batch) if how is How.SEND and each.service == service]
+        halves = self._parts(service, batch)
         if not halves:
             return {batch: self._progress(service, batch, otherwise)}
         return {
@@ -395,11 +395,9 @@ class _Reading:
             return Progress.DEAD_LETTERED
         return otherwise if state is None else Progress.UNDER_WAY
 
-    def _sent(self, service: str, batch: str) -> Iterator[tuple[How, Message]]:
+    def _parts(self, service: str, batch: str) -> tuple[str, ...]:
         held = self._ledger.entries.get((service, batch))
-        if held is not None and held.entry.state is State.DONE:
-            for output in held.entry.outputs:
-                yield output.how, Message.decode(output.message)
+        return held.entry.parts_of(service) if held else ()
 
     def _parsed(self, service: str) -> FileParsed | None:
         """Return what the run's file was cut into, as the service before the first batch-level one said it."""
@@ -409,7 +407,8 @@ class _Reading:
                     return parsed
                 continue
             for batch in self._pieces(before):
-                for _, message in self._sent(before, batch):
+                held = self._ledger.entries.get((before, batch))
+                for _, message in held.entry.sent() if held else ():
                     if message.service == service:
                         return message.fact(FileParsed)
         return None

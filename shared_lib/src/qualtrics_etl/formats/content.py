@@ -6,6 +6,7 @@ to where reading goes on.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -76,7 +77,7 @@ def read_opening(content: Content) -> bytes:
     return opening
 
 
-class _Plain(Content):
+class _Named(Content):
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
         self._name = name
@@ -86,23 +87,19 @@ class _Plain(Content):
     def name(self) -> str:
         return self._name
 
+
+class _Plain(_Named):
     @override
     def open(self, start: int = 0) -> ByteStream:
         self._file.seek(start)
         return self._file
 
 
-class _Packed(Content):
+class _Packed(_Named):
     def __init__(self, file: BinaryIO, spec: PackSpec, name: str, meanwhile: Callable[[], object]) -> None:
-        self._file = file
-        self._name = name
+        super().__init__(file, name)
         self._max_bytes = spec.max_unpacked_mb * MB
         self._meanwhile = meanwhile
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._name
 
     @override
     def open(self, start: int = 0) -> ByteStream:
@@ -114,9 +111,9 @@ class _Packed(Content):
             )
         return stream
 
+    @abstractmethod
     def _pieces(self, gauge: Gauge) -> Iterator[bytes]:
         """Unpack from the beginning on."""
-        raise NotImplementedError
 
 
 class _Gunzipped(_Packed):

@@ -28,14 +28,13 @@ from qualtrics_etl.formats.batches import Batch, decode_batch, encode_batch, row
 from qualtrics_etl.formats.outcomes import Fate, RowOutcome, decode_outcomes, encode_outcomes
 from qualtrics_etl.ledger import PUTS, Entry
 from qualtrics_etl.messages import ContactsImported, FileParsed, MailingListCreated, Message
-from qualtrics_etl.payloads import checked_key, get_rows, half_key
+from qualtrics_etl.payloads import checked_key, get_rows, half_key, halves_of, rows_of_batch_key
 from qualtrics_etl.qualtrics.contact_imports import Contact
 from qualtrics_etl.settings import StepSettings
 from qualtrics_etl.steps.base import Delivery
 from qualtrics_etl.steps.calling import CallingStep
 from qualtrics_etl.steps.contexts import RowContext, RowValues, RunContext
 from qualtrics_etl.steps.import_report import REPORT_TRIES, read_report, settle
-from qualtrics_etl.steps.outbox import halves_of
 from qualtrics_etl.steps.outcomes import Ended, Prepared, Started, StillRunning
 
 if TYPE_CHECKING:
@@ -279,9 +278,7 @@ class ImportContacts(CallingStep):
         return self._wiring.config.qualtrics.directory_id
 
     def _batch(self, message: Message) -> Batch:
-        is_derived = "." in message.batch
-        whole = f"{message.fact(FileParsed).batches_at}/{message.batch}"
-        key = half_key(message.run, message.batch) if is_derived else whole
+        key = rows_of_batch_key(message.fact(FileParsed).batches_at, message.run, message.batch)
         key = checked_key(key, below=f"payloads/{message.run}/")
         found = self._wiring.objects.get(key)
         if found is None:

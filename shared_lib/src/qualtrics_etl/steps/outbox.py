@@ -13,7 +13,7 @@ from qualtrics_etl.catalogue import LEVEL_OF_FACT, Level
 from qualtrics_etl.errors import ConfigurationError, PermanentError
 from qualtrics_etl.ledger import How, Output
 from qualtrics_etl.messages import WHOLE_RUN, FileParsed, Message
-from qualtrics_etl.payloads import MAX_BATCHES, batch_name
+from qualtrics_etl.payloads import MAX_BATCHES, batch_name, halves_of
 from qualtrics_etl.ports import ObjectStore, Outgoing, Queues
 from qualtrics_etl.workflow import Workflow
 
@@ -112,11 +112,6 @@ class Outbox:
         # Only what is true of the whole run goes on, so that it does not matter which batch came last.
         context = tuple(fact for fact in message.context if LEVEL_OF_FACT.get(type(fact)) is not Level.BATCH)
         self.send([replace(message, batch=WHOLE_RUN, context=context)])
-
-
-def halves_of(batch: str) -> tuple[str, str]:
-    """Return the derived batches that take the place of one that is too large for a service."""
-    return f"{batch}.0", f"{batch}.1"
 
 
 def _split_mark(batch: str) -> str:

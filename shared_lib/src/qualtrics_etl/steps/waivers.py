@@ -19,10 +19,10 @@ from qualtrics_etl.errors import ConfigurationError, LostClaimError
 from qualtrics_etl.formats.batches import decode_batch
 from qualtrics_etl.ledger import WAIVED_ROWS, Entry, Held, How, Ledger, Output, State, entry_key
 from qualtrics_etl.messages import WHOLE_RUN, ContactsImported, FileParsed, Message
-from qualtrics_etl.payloads import batch_name, half_key
+from qualtrics_etl.payloads import batch_name, rows_of_batch_key
 from qualtrics_etl.ports import ObjectStore, Queues
 from qualtrics_etl.status import begins_at
-from qualtrics_etl.steps.outbox import Outbox, halves_of
+from qualtrics_etl.steps.outbox import Outbox
 from qualtrics_etl.workflow import Workflow
 
 MAX_REASON = 500
@@ -158,10 +158,9 @@ class Waivers:
         batch = WHOLE_RUN
         while True:
             held = self._ledger.read(entry_key(run, service, batch))
-            onward = [each.batch for _, each in _messages(held) if each.service == service]
-            if not onward:
+            if held is None or not (parts := held.entry.parts_of(service)):
                 return batch, held
-            batch = onward[0]
+            batch = parts[0]
 
     def _parsed(self, run: str) -> Iterator[FileParsed]:
         for name, service in self._workflow.services.items():
@@ -207,7 +206,8 @@ class Waivers:
                 if (told := self._message_for(run, before)) is not None:
                     return told.after(service)
             else:
-                for _, message in _messages(self._last_piece(run, before)[1]):
+                _, held = self._last_piece(run, before)
+                for _, message in held.entry.sent() if held else ():
                     if message.service == service:
                         return message
         return None
@@ -230,25 +230,29 @@ class Waivers:
                     remedy="There is nothing to do.",
                 )
             if held is not None and held.entry.state is State.DONE:
-                if halves := _halves(held, batch):
+                if halves := held.entry.parts_of(name):
                     raise ConfigurationError(_was_halved(name, batch, halves), remedy=_NAME_HALVES)
                 return
         # Of several services before it, a run goes through one: that is the one which has an entry.
         for name in sorted(before, key=lambda name: found[name] is None):
-            if not parent or _halves(self._ledger.read(entry_key(run, name, parent)), parent):
+            if not parent or self._is_halved(run, name, parent):
                 raise ConfigurationError(
                     f"Batch {batch} has not come to {service}: {name} is not done with it.",
                     remedy=f"Waive it at {name}: that counts for the services behind it too.",
                 )
-        if parent and not _halves(self._ledger.read(entry_key(run, service, parent)), parent):
+        if parent and not self._is_halved(run, service, parent):
             raise ConfigurationError(
                 f"{service} has no batch {batch} in run {run}: batch {parent} was not halved there.",
                 remedy=f"Name the whole batch: --batch {parent}.",
             )
 
+    def _is_halved(self, run: str, service: str, batch: str) -> bool:
+        held = self._ledger.read(entry_key(run, service, batch))
+        return held is not None and bool(held.entry.parts_of(service))
+
     def _rows(self, message: Message, batch: str) -> int | None:
         at = message.fact(FileParsed).batches_at
-        found = self._objects.get(half_key(message.run, batch) if "." in batch else f"{at}/{batch}")
+        found = self._objects.get(rows_of_batch_key(at, message.run, batch))
         return decode_batch(found.body).row_count if found else None
 
 
@@ -283,26 +287,13 @@ def _not_come(run: str, service: str, so: str) -> ConfigurationError:
     )
 
 
-def _messages(held: Held | None) -> Iterator[tuple[How, Message]]:
-    """Yield what an entry that is done sends on."""
-    if held is not None and held.entry.state is State.DONE:
-        for output in held.entry.outputs:
-            yield output.how, Message.decode(output.message)
-
-
-def _halves(held: Held | None, batch: str) -> tuple[str, ...]:
-    """Return the batches that took this one's place, if they did."""
-    names = [message.batch for how, message in _messages(held) if how is How.SEND]
-    return tuple(name for name in halves_of(batch) if name in names)
-
-
 def refusal_of(held: Held | None, batch: str) -> str:
     """Return why an entry can't be waived now; empty where it can."""
     if held is None:
         return ""
-    service = held.key.split("/")[2]
     if held.entry.state is State.DONE:
-        if halves := _halves(held, batch):
+        service = held.key.split("/")[2]
+        if halves := held.entry.parts_of(service):
             return f"{_was_halved(service, batch, halves)} {_NAME_HALVES}"
         return "It is done: there is nothing to waive."
     if held.entry.state is State.INTENT and held.lease_left > 0:
