@@ -62,7 +62,10 @@ def test_poison_waits_with_its_cause_and_is_sent_again_after_the_fix(repository:
 
 
 def test_run_goes_on_without_what_was_given_up_and_is_erased(repository: Deployable) -> None:
-    """A batch that fails is what the invitation waits for, by name; given up, the others are invited; then all goes."""
+    """A batch that fails is what the invitation waits for, by name; given up, the others are invited; then all goes.
+
+    Before that its letter is deleted, and made anew from the ledger.
+    """
     repository.change("workflow.yml", "rows_per_batch: 10000", "rows_per_batch: 100")
     repository.make("deploy", "STAGE=local")
     arm(repository, "failed_job")
@@ -74,6 +77,13 @@ def test_run_goes_on_without_what_was_given_up_and_is_erased(repository: Deploya
     (batch,) = re.findall(r"schedule_distribution waits for import_contacts batch (\d{5}) \(dead-lettered\)", said)
     assert f'make waive STAGE=local SERVICE=import_contacts {run} BATCH="{batch}"' in said
     assert "not finished" in repository.make("erase", "STAGE=local", run, "YES=1", expect=2)
+
+    queue = f"{repository.endpoint}/000000000000/acme-etl-local-import-contacts-dlq"
+    client(repository, "sqs").purge_queue(QueueUrl=queue)
+    assert "(no letter is seen)" in repository.make("status", "STAGE=local", run, expect=2)
+    arm(repository, "failed_job")
+    assert f"batch {batch}: `failed`, sent again" in repository.make("resend", "STAGE=local", run, "YES=1")
+    wait(repository, lambda: dead_letters(repository, "import-contacts"))
 
     given_up = ("SERVICE=import_contacts", run, f"BATCH={batch}", "WHY=sent anew; `false`", "YES=1")
     assert f"batch {batch}: waived." in repository.make("waive", "STAGE=local", *given_up)

@@ -77,6 +77,11 @@ class FilePosted(Fact):
     size: int
     sha256: str
 
+    @property
+    def expires_at(self) -> datetime:
+        """Until when the messages of its run live."""
+        return datetime.fromtimestamp(self.posted_at, tz=UTC) + MESSAGE_LIFETIME
+
 
 @dataclass(frozen=True, slots=True)
 class FileFetched(Fact):

@@ -57,6 +57,7 @@ class DeadLetter:
 
     Attributes:
         done: Whether the work itself is done, and only not all who follow may have been told.
+        seen: Whether there is a letter. Without one it was deleted, or is hidden from us; only the entry tells then.
     """
 
     service: str
@@ -66,6 +67,7 @@ class DeadLetter:
     cause: str
     remedy: str
     done: bool = False
+    seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +147,14 @@ class RunStatus:
 
 
 @dataclass(slots=True)
-class _Ledger:
+class RunLedger:
     """What lies in the ledger of one run.
 
     Attributes:
         entries: By service and batch.
         marks: The batches whose marks a service that waits for all has, halved ones as `<batch>=2`.
+        erased_at: When its personal data was last erased; empty where it was not.
+        last_written_at: When it last changed; `LONG_AGO` while there is nothing.
     """
 
     entries: dict[tuple[str, str], Held] = field(default_factory=dict)
@@ -173,18 +177,24 @@ def status_of(workflow: Workflow, objects: ObjectStore, run: str, letters: Itera
     Args:
         letters: What stands in the dead-letter queues; those of other runs are passed over.
     """
-    ledger = _Ledger()
+    ledger = RunLedger()
     try:
-        _read(ledger, workflow, objects, run)
-        return _status_of(workflow, objects, run, ledger, [each for each in letters if each.run == run])
+        read_ledger(ledger, workflow, objects, run)
+        return status_in(ledger, workflow, objects, run, letters)
     except PermanentError as error:
         summary, at = RunSummary(run), ledger.last_written_at
         return RunStatus(run, RunState.UNREADABLE, summary, (), (), ledger.erased_at, at, unreadable=str(error))
 
 
-def _status_of(
-    workflow: Workflow, objects: ObjectStore, run: str, ledger: _Ledger, letters: Sequence[DeadLetter]
+def status_in(
+    ledger: RunLedger, workflow: Workflow, objects: ObjectStore, run: str, letters: Iterable[DeadLetter]
 ) -> RunStatus | None:
+    """Return how far a run is whose ledger was read; otherwise as `status_of`.
+
+    Raises:
+        PermanentError: The file's own entry can't be read.
+    """
+    letters = [each for each in letters if each.run == run]
     begun = () if ledger.entries or letters else begins_at(workflow, objects, run)
     if not (ledger.entries or ledger.erased_at or letters or begun):
         return None
@@ -242,17 +252,26 @@ def _written_runs(workflow: Workflow, objects: ObjectStore) -> dict[str, datetim
 
 def file_of_run(workflow: Workflow, objects: ObjectStore, run: str) -> FileFetched | None:
     """Return the file that began a run: its name, and where its content lies."""
+    held = file_entry_of(workflow, objects, run)
+    return held.entry.fact if held is not None and isinstance(held.entry.fact, FileFetched) else None
+
+
+def file_entry_of(workflow: Workflow, objects: ObjectStore, run: str) -> Held | None:
+    """Return the entry of the file that began a run; it was written when the file was fetched."""
     found = re.fullmatch(rf"{re.escape(workflow.name)}-([0-9a-f]{{12}})(?:-(\w+))?", run)
     if found is None:
         return None
     for each in islice(objects.list(content_key(found[1], found[2] or "")), 1):
-        held = Ledger(objects).read(each.key)
-        if held is not None and isinstance(held.entry.fact, FileFetched):
-            return held.entry.fact
+        return Ledger(objects).read(each.key)
     return None
 
 
-def _read(found: _Ledger, workflow: Workflow, objects: ObjectStore, run: str) -> None:
+def read_ledger(found: RunLedger, workflow: Workflow, objects: ObjectStore, run: str) -> None:
+    """Read the ledger of a run; what was found before something could not be read stays found.
+
+    Raises:
+        PermanentError: An entry can't be read.
+    """
     keys = list[str]()
     for each in objects.list(f"ledger/{run}/"):
         _, _, *rest = each.key.split("/")
@@ -278,7 +297,7 @@ class _Reading:
         self,
         workflow: Workflow,
         run: str,
-        ledger: _Ledger,
+        ledger: RunLedger,
         letters: Mapping[tuple[str, str], DeadLetter],
         begun: Iterable[str],
     ) -> None:
@@ -426,7 +445,7 @@ class _Reading:
                 yield batch, replace(letter, done=state is State.DONE)
             elif held is not None and state is State.FAILED and (cause := held.entry.cause) is not None:
                 run = held.key.split("/")[1]
-                yield batch, DeadLetter(service, run, batch, cause.error, cause.what, cause.remedy)
+                yield batch, DeadLetter(service, run, batch, cause.error, cause.what, cause.remedy, seen=False)
 
     def _missing(self, service: str, before: str) -> Iterator[Wait]:
         """Yield what a service waits for: nothing where the service before it waits itself."""

@@ -323,6 +323,77 @@ def test_reason_is_no_data_of_persons(stage: Stage, why: str, message: str) -> N
     assert stage.entry("00001")["state"] == "failed"
 
 
+# --- resend -----------------------------------------------------------------------------------------------------------
+
+
+def purge(service: str) -> None:
+    """Delete what stands in a service's dead-letter queue."""
+    sqs = AWS.client("sqs")
+    sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName=f"{queue_name(service)}-dlq")["QueueUrl"])
+
+
+def test_resending_asks_and_makes_the_deleted_letter_anew(stage: Stage) -> None:
+    """A letter that somebody deleted is named by status; what is sent in its place is said before the answer."""
+    purge("import_contacts")
+    said = stage.qetl("status", stage.run).stdout.splitlines()
+    assert "import_contacts batch 00001: PermanentError (no letter is seen)" in said
+    command = f"  make resend STAGE=dev RUN={stage.run} SERVICE=import_contacts"
+    assert f"{command}   # the same, where its letter was deleted or expired" in said
+    result = stage.qetl("resend", stage.run, "--service", "import_contacts", answer="y\n")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        f"Run {stage.run}\n"
+        "  import_contacts batch 00001: `failed`, sent again\n"
+        "What is still on its way comes twice then, and is done once all the same.\n"
+        "Send it? [y/N]: y\n"
+        f"1 of 1 sent. How the run goes on: make status STAGE=dev RUN={stage.run}\n"
+    )
+    assert stage.waiting("import_contacts") == 1
+
+
+@pytest.mark.parametrize(("options", "answer", "code"), [((), "n\n", 130), (("--dry-run",), "", 0)])
+def test_resending_that_is_not_wanted_sends_nothing(stage: Stage, options: Any, answer: str, code: int) -> None:
+    """Who says no, or only wants to see it, has sent nothing."""
+    purge("import_contacts")
+    result = stage.qetl("resend", stage.run, *options, answer=answer)
+    assert (result.exit_code, stage.waiting("import_contacts")) == (code, 0)
+    assert "import_contacts batch 00001: `failed`, sent again" in result.stdout
+
+
+def test_letter_that_is_there_is_left_to_redrive(stage: Stage) -> None:
+    """What has a letter is not sent; the exit code says that it was left."""
+    result = stage.qetl("resend", stage.run, "--yes")
+    assert (result.exit_code, stage.waiting("import_contacts")) == (1, 0)
+    assert "import_contacts batch 00001: left, its dead letter is there: make redrive\n" in result.stdout
+
+
+def test_finished_run_has_nothing_to_resend(stage: Stage) -> None:
+    """A run of which nothing is open is said to be such."""
+    for service in ("import_contacts", "schedule_distribution"):
+        batch = ("--batch", "1") if service == "import_contacts" else ()
+        stage.qetl("waive", service, "--run", stage.run, *batch, "--yes", *WHY)
+    purge("import_contacts")
+    result = stage.qetl("resend", stage.run)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"Run {stage.run}: nothing of it is open, so nothing is sent.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("acme-etl-ffffffffffff",), "There is no run acme-etl-ffffffffffff."),
+        (("acme-etl-ffffffffffff", "--service", "no_service"), "'no_service' is no service of workflow.yml."),
+    ],
+)
+def test_resending_what_is_not_there_is_refused(stage: Stage, arguments: tuple[str, ...], message: str) -> None:
+    """A run or service that does not exist is named, with what there is."""
+    result = stage.qetl("resend", *arguments)
+    assert isinstance(result.exception, ConfigurationError)
+    assert str(result.exception).startswith(message)
+
+
 # --- erase ------------------------------------------------------------------------------------------------------------
 
 

@@ -79,7 +79,7 @@ def test_run_with_a_dead_letter_waits_for_it_by_name(place: Place, contacts: Con
         "schedule_reminder": ["not come"],
     }
     (letter,) = found.dead
-    text = "\n".join(lines_of(found, "prod"))
+    text = "\n".join(lines_of(found, "prod", place.clock.now()))
     assert "schedule_distribution waits for import_contacts batch 00001 (dead-lettered)" in text
     assert f"import_contacts batch 00001: PermanentError\n  cause:  {letter.cause}\n  remedy: {letter.remedy}" in text
     assert text.endswith(
@@ -287,7 +287,7 @@ def test_waiver_that_was_not_told_is_seen(place: Place, contacts: Contacts) -> N
             Wait("schedule_reminder", "schedule_distribution", ("all",)),
         ),
     )
-    assert "   # again, to finish it" in "\n".join(lines_of(found, "prod"))
+    assert "   # again, to finish it" in "\n".join(lines_of(found, "prod", place.clock.now()))
     assert waive(place, "import_contacts", "1")
     place.run()
     assert status(place).state is RunState.FINISHED
@@ -361,16 +361,16 @@ def break_off(place: Place, boundary: str) -> None:
         place.mishap(boundary, RetryableError("No answer."))
 
 
-def suggested(found: RunStatus) -> list[str]:
+def suggested(place: Place, found: RunStatus) -> list[str]:
     """Return the commands that come next, without what is said of them."""
-    text = "\n".join(lines_of(found, "prod"))
+    text = "\n".join(lines_of(found, "prod", place.clock.now()))
     return [line.split("   #")[0].strip() for line in text.partition("\nNext:\n")[2].splitlines()]
 
 
 def check_waivers_are_taken(place: Place, found: RunStatus) -> int:
     """Look at every piece that `Next:` says can be waived: none is refused. Return how many there are."""
     count = 0
-    for command in suggested(found):
+    for command in suggested(place, found):
         if named := re.fullmatch(
             r'make waive STAGE=prod SERVICE=(\w+) RUN=(\S+)(?: BATCH="(.*)")? WHY="\.\.\."', command
         ):
@@ -416,7 +416,7 @@ def test_intake_that_could_not_tell_is_sent_back_not_waived(place: Place, poster
     break_off(place, f"send {place.queues.of('parse_file').name}")
     place.run()
     found = status(place, run)
-    assert (found.state, suggested(found)) == (
+    assert (found.state, suggested(place, found)) == (
         RunState.DEAD_LETTERED,
         ["make redrive STAGE=prod SERVICE=receive_post"],
     )
@@ -432,7 +432,7 @@ def test_tick_is_there_by_its_letter(place: Place, client: Client) -> None:
     run = Message.decode(letter.body).run
     found = status(place, run)
     assert (found.state, progress(found)) == (RunState.DEAD_LETTERED, {"fetch_sftp_file": ["dead-lettered"]})
-    assert suggested(found) == ["make redrive STAGE=prod SERVICE=fetch_sftp_file"]
+    assert suggested(place, found) == ["make redrive STAGE=prod SERVICE=fetch_sftp_file"]
 
 
 @pytest.mark.parametrize(
@@ -455,8 +455,10 @@ def test_letter_of_work_that_is_done_is_seen(place: Place, contacts: Contacts, s
         RunState.DEAD_LETTERED,
         [(service, True)],
     )
-    assert "RetryableError (done, but not all may have been told)" in "\n".join(lines_of(found, "prod"))
-    assert suggested(found) == [f"make redrive STAGE=prod SERVICE={service}"]
+    assert "RetryableError (done, but not all may have been told)" in "\n".join(
+        lines_of(found, "prod", place.clock.now())
+    )
+    assert suggested(place, found) == [f"make redrive STAGE=prod SERVICE={service}"]
     place.redrive(service)
     place.run()
     assert (status(place).state, place.scheduled()) == (RunState.FINISHED, ["Invite", "Reminder"])
@@ -474,7 +476,7 @@ def test_suggested_waivers_are_taken(place: Place, contacts: Contacts) -> None:
     letters = [DeadLetter("parse_file", RUN, "c0001", "PermanentError", "It failed.", "Mend it.")]
     found = status_of(place.workflow, place.bucket, RUN, letters)
     assert found is not None
-    assert f'make waive STAGE=prod SERVICE=parse_file RUN={RUN} WHY="..."' in suggested(found)
+    assert f'make waive STAGE=prod SERVICE=parse_file RUN={RUN} WHY="..."' in suggested(place, found)
     assert check_waivers_are_taken(place, found) == 2
 
 

@@ -278,6 +278,7 @@ class Place:
     def __post_init__(self) -> None:
         self.mishaps = Mishaps()
         self.transport = UnsureTransport(self.mishaps)
+        self.losing: dict[str, tuple[int, bool]] = {}
         self.bucket = MemoryObjects(self.clock)
         self.rebuild_queues()
 
@@ -346,6 +347,9 @@ class Place:
 
     def handle(self, service: str, received: Received) -> bool | None:
         """Let a worker work on a delivery and delete what is settled; None when it was killed."""
+        if self._is_lost(service, received):
+            self.queues.of(service).delete(received.receipt)
+            return True
         try:
             settled = self.step(service).handle(Delivery(received, lambda: self.remaining_seconds))
         except WorkerKilled:
@@ -353,6 +357,21 @@ class Place:
         if settled:
             self.queues.of(service).delete(received.receipt)
         return settled
+
+    def _is_lost(self, service: str, received: Received) -> bool:
+        skip, again = self.losing.get(service, (-1, False))
+        if skip < 0 or (again and received.receive_count == 1):
+            return False
+        self.losing[service] = (skip - 1, again)
+        return skip == 0
+
+    def lose(self, service: str, *, skip: int = 0, again: bool = False) -> None:
+        """Let one delivery of a service reach nobody and never come again, behind so many that do.
+
+        Args:
+            again: Only of those count that are not the first of their message.
+        """
+        self.losing[service] = (skip, again)
 
     def handle_with(self, worker: Step, service: str) -> None:
         """Let one worker, which may be warm, work on what waits for a service."""
@@ -498,9 +517,17 @@ class Place:
         """Arm a fault of the simulator."""
         self.simulator.arm(Fault(scenario, **options))
 
-    def mishap(self, what: str, error: BaseException | None = None, *, after: bool = False, skip: int = 0) -> None:
+    def mishap(
+        self,
+        what: str,
+        error: BaseException | None = None,
+        *,
+        after: bool = False,
+        skip: int = 0,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         """Arm a mishap; without an error the worker is killed."""
-        self.mishaps.armed.append(Mishap(what, error or WorkerKilled(), after, skip))
+        self.mishaps.armed.append(Mishap(what, error or WorkerKilled(), after, skip, meanwhile))
 
     def meanwhile(self, what: str, action: Callable[[], object]) -> None:
         """Let something happen just before a write, a send or a request."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from qualtrics_etl.aws.erasure import Erased, Erasure, Found
 from qualtrics_etl.cli.access import open_stage, stop_between
+from qualtrics_etl.cli.bars import counting_bar
 from qualtrics_etl.cli.status import read_statuses, wait_lines
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.status import RunState, RunStatus
@@ -67,7 +65,7 @@ def erase(
     if not yes and not typer.confirm("Erase it? It can't be brought back."):
         typer.echo("Nothing was erased.")
         raise typer.Exit(EXIT_INTERRUPTED)
-    with stop_between() as stopped, _bar() as bar:
+    with stop_between() as stopped, counting_bar() as bar:
         task = bar.add_task("erased", total=found.total)
         erased = erasure.erase(
             found, datetime.now(UTC), stopped=stopped, progress=lambda count: bar.advance(task, count)
@@ -106,8 +104,3 @@ def _report(found: Found, erased: Erased) -> None:
         typer.echo(f"Stopped: {count} of {found.total} are erased. Run the command again for the rest.")
         raise typer.Exit(EXIT_INTERRUPTED)
     typer.echo(f"Erased: {count} versions of objects. The ledger of the run says so.")
-
-
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

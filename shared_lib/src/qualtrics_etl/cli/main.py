@@ -19,6 +19,7 @@ from qualtrics_etl.cli.plan import plan
 from qualtrics_etl.cli.post import post
 from qualtrics_etl.cli.receipt import receipt
 from qualtrics_etl.cli.redrive import redrive
+from qualtrics_etl.cli.resend import resend
 from qualtrics_etl.cli.run import run
 from qualtrics_etl.cli.scan import scan
 from qualtrics_etl.cli.secret import secret
@@ -53,6 +54,7 @@ app.command(short_help="Start a scheduled service now.")(tick)
 app.command(short_help="POST a file to a stage, signed as the client signs it.")(post)
 app.command(short_help="Show the runs of a stage, and what they wait for.")(status)
 app.command(short_help="Send dead letters again, when their cause is gone.")(redrive)
+app.command(short_help="Make messages of a run anew that are gone, and send them.")(resend)
 app.command(short_help="Write what became of each row of a run's file.")(receipt)
 app.command(short_help="Give a piece of work up, so that its run goes on.")(waive)
 app.command(short_help="Erase the personal data of a run.")(erase)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from qualtrics_etl.aws.redrive import Cause, DeadLetters, Outcome, by_cause
 from qualtrics_etl.cli.access import open_stage, stop_between
+from qualtrics_etl.cli.bars import counting_bar
 
 EXIT_WAITING = 1
 EXIT_INTERRUPTED = 130
@@ -65,7 +63,7 @@ def redrive(
             raise typer.Exit(EXIT_INTERRUPTED)
         if dry_run or not causes:
             return
-        with _bar() as bar:
+        with counting_bar() as bar:
             task = bar.add_task("sent", total=min(total, limit or total))
             outcome = letters.send_back(
                 limit=limit, outcome_unknown=outcome_unknown, stopped=stopped, on_sent=lambda: bar.advance(task)
@@ -75,12 +73,6 @@ def redrive(
             typer.echo("Stopped. What was not sent is in the dead-letter queue as before.")
             raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(EXIT_WAITING if outcome.unknown or outcome.came_back else 0)
-
-
-def _bar() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
 
 
 def _show(letters: DeadLetters, causes: list[Cause], total: int, *, shown: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,8 @@ from qualtrics_etl.summary import LONG_AGO, Rows, RunSummary
 
 EXIT_DEAD_LETTERED = 1
 STANDING = (RunState.DEAD_LETTERED, RunState.UNREADABLE)
+QUEUE_KEEPS = timedelta(days=4)
+"""How long a message waits in its queue: `message_retention_seconds` of the generated Terraform module."""
 SHOWN_RUNS = 10
 SHOWN_BATCHES = 5
 SHOWN_CAUSES = 5
@@ -67,7 +69,7 @@ def status(
     if json:
         typer.echo("".join(f"{orjson.dumps(as_json(each)).decode()}\n" for each in found), nl=False)
     elif run:
-        for line in lines_of(found[0], stage):
+        for line in lines_of(found[0], stage, datetime.now(UTC)):
             typer.echo(line)
     else:
         for line in [line for each in found for line in _listed(each)] or [f"Stage {stage} has no runs."]:
@@ -85,7 +87,7 @@ def _statuses(opened: OpenStage, runs: Iterable[str], letters: list[DeadLetter])
     return [each for each in found if each is not None]
 
 
-def lines_of(run: RunStatus, stage: str) -> Iterator[str]:
+def lines_of(run: RunStatus, stage: str, now: datetime) -> Iterator[str]:
     """Yield what a person is shown of a run."""
     file = f", file {run.summary.file_name}" if run.summary.file_name else ""
     yield f"Run {run.run}{file}: {run.state.value}, {_last_change(run)}"
@@ -102,7 +104,7 @@ def lines_of(run: RunStatus, stage: str) -> Iterator[str]:
         yield ""
         yield from wait_lines(run)
     yield from _dead_lines(run.dead)
-    if commands := list(_next_commands(run, stage)):
+    if commands := list(_next_commands(run, stage, now)):
         yield "\nNext:"
         yield from (f"  {command}" for command in commands)
 
@@ -112,7 +114,7 @@ def wait_lines(run: RunStatus) -> Iterator[str]:
     dead = {(each.service, each.batch) for each in run.dead}
     for wait in run.waits:
         how_far = _how_far(wait, dead)
-        yield f"{wait.service} waits for {wait.for_service}{_named(wait.batches)}{f' ({how_far})' if how_far else ''}"
+        yield f"{wait.service} waits for {wait.for_service}{names_of(wait.batches)}{f' ({how_far})' if how_far else ''}"
 
 
 def sums_of(run: RunSummary) -> Iterator[str]:
@@ -169,6 +171,7 @@ def as_json(run: RunStatus) -> dict[str, Any]:
                 "cause": each.cause,
                 "remedy": each.remedy,
                 "done": each.done,
+                "seen": each.seen,
             }
             for each in run.dead
         ],
@@ -203,7 +206,7 @@ def _how_far(wait: Wait, dead: set[tuple[str, str]]) -> str:
     return f"{stopped} of them dead-lettered" if stopped else ""
 
 
-def _named(batches: tuple[str, ...]) -> str:
+def names_of(batches: tuple[str, ...]) -> str:
     """Return batches by name, many of them by the first few and their number."""
     if batches == (WHOLE_RUN,):
         return ""
@@ -214,12 +217,12 @@ def _named(batches: tuple[str, ...]) -> str:
 
 def _dead_lines(dead: Iterable[DeadLetter]) -> Iterator[str]:
     """Yield dead letters by cause, of each service."""
-    causes: dict[tuple[str, str, str, str, bool], list[str]] = {}
+    causes: dict[tuple[str, str, str, str, str], list[str]] = {}
     for each in dead:
-        causes.setdefault((each.service, each.error, each.cause, each.remedy, each.done), []).append(each.batch)
-    for (service, error, cause, remedy, done), batches in list(causes.items())[:SHOWN_CAUSES]:
-        note = " (done, but not all may have been told)" if done else ""
-        yield f"\n{service}{_named(tuple(batches))}: {error or 'no error named, the function came to no end'}{note}"
+        note = " (done, but not all may have been told)" if each.done else "" if each.seen else " (no letter is seen)"
+        causes.setdefault((each.service, each.error, each.cause, each.remedy, note), []).append(each.batch)
+    for (service, error, cause, remedy, note), batches in list(causes.items())[:SHOWN_CAUSES]:
+        yield f"\n{service}{names_of(tuple(batches))}: {error or 'no error named, the function came to no end'}{note}"
         for name, text in (("cause", cause), ("remedy", remedy)):
             if text:
                 yield f"  {name + ':':<7} {text}"
@@ -227,10 +230,14 @@ def _dead_lines(dead: Iterable[DeadLetter]) -> Iterator[str]:
         yield f"\nand {len(causes) - SHOWN_CAUSES} more causes; --json shows all."
 
 
-def _next_commands(run: RunStatus, stage: str) -> Iterator[str]:
+def _next_commands(run: RunStatus, stage: str, now: datetime) -> Iterator[str]:
+    resend = f"make resend STAGE={stage} RUN={run.run}"
     for each in run.services:
         if each.dead:
-            yield f"make redrive STAGE={stage} SERVICE={each.service}   # when the cause is gone"
+            if any(letter.seen for letter in each.dead.values()):
+                yield f"make redrive STAGE={stage} SERVICE={each.service}   # when the cause is gone"
+            if not all(letter.seen for letter in each.dead.values()):
+                yield f"{resend} SERVICE={each.service}   # the same, where its letter was deleted or expired"
         batches = each.batches(Progress.DEAD_LETTERED) if not each.takes_in else ()
         if batches:
             # A service that works on runs is given up as a whole, however far it was continued.
@@ -239,6 +246,8 @@ def _next_commands(run: RunStatus, stage: str) -> Iterator[str]:
     for wait in run.waits:
         if wait.untold and wait.waived:
             yield f"{waive_command(run.run, wait.for_service, list(wait.batches), stage)}   # again, to finish it"
+    if run.state is RunState.WAITING and LONG_AGO < run.last_written_at < now - QUEUE_KEEPS:
+        yield f"{resend}   # nothing has changed for {QUEUE_KEEPS.days} days, and no queue keeps a message longer"
 
 
 def waive_command(run: str, service: str, batches: list[str], stage: str) -> str:

@@ -44,7 +44,7 @@ class Outbox:
                 case How.ARRIVE:
                     self._mark(message, message.batch)
                 case How.SPLIT:
-                    self._mark(message, _split_mark(message.batch))
+                    self._mark(message, split_mark(message.batch))
 
     def send(
         self, messages: list[Message], *, delay_seconds: int = 0, attributes: Mapping[str, str] | None = None
@@ -74,18 +74,10 @@ class Outbox:
         )
 
     def _fan_out(self, message: Message, waiting: tuple[str, ...]) -> None:
-        total = message.fact(FileParsed).batches
-        if total > MAX_BATCHES:
-            raise PermanentError(
-                f"The message for {message.service} (run {message.run}) says that there are {total} batches; a run has"
-                f" at most {MAX_BATCHES}.",
-                remedy="Look who sent it; delete it from the dead-letter queue when it is not ours.",
-            )
-        batches = [replace(message, batch=batch_name(number)) for number in range(total)]
-        if batches:
+        if batches := each_batch_of(message):
             self.send(batches)
         for service in () if batches else waiting:
-            self._fan_in(replace(message, service=service))
+            self.send([fan_in_of(replace(message, service=service))])
 
     def _mark(self, message: Message, mark: str) -> None:
         """Mark what has come; whoever then sees the set complete tells the service that waits for it.
@@ -103,25 +95,46 @@ class Outbox:
             return
         self._objects.put(f"{here}/complete/{block:05}", b"")
         if len(self._names(f"{here}/complete/")) * ARRIVALS_IN_BLOCK >= total:
-            self._fan_in(message)
+            self.send([fan_in_of(message)])
 
     def _names(self, prefix: str) -> set[str]:
         return {summary.key.rpartition("/")[2] for summary in self._objects.list(prefix)}
 
-    def _fan_in(self, message: Message) -> None:
-        # Only what is true of the whole run goes on, so that it does not matter which batch came last.
-        context = tuple(fact for fact in message.context if LEVEL_OF_FACT.get(type(fact)) is not Level.BATCH)
-        self.send([replace(message, batch=WHOLE_RUN, context=context)])
+
+def fan_in_of(message: Message) -> Message:
+    """Return what a service that waits for all batches is told, from what the last of them says.
+
+    Only what is true of the whole run goes on, so that it does not matter which batch came last.
+    """
+    context = tuple(fact for fact in message.context if LEVEL_OF_FACT.get(type(fact)) is not Level.BATCH)
+    return replace(message, batch=WHOLE_RUN, context=context)
 
 
-def _split_mark(batch: str) -> str:
+def each_batch_of(message: Message) -> list[Message]:
+    """Return the messages of a fan-out, one for each batch of the file.
+
+    Raises:
+        PermanentError: It is said that there are more than a run has.
+    """
+    total = message.fact(FileParsed).batches
+    if total > MAX_BATCHES:
+        raise PermanentError(
+            f"The message for {message.service} (run {message.run}) says that there are {total} batches; a run has"
+            f" at most {MAX_BATCHES}.",
+            remedy="Look who sent it; delete it from the dead-letter queue when it is not ours.",
+        )
+    return [replace(message, batch=batch_name(number)) for number in range(total)]
+
+
+def split_mark(batch: str) -> str:
+    """Return the mark at a fan-in that two halves will arrive in a batch's place."""
     return f"{batch}=2"
 
 
 def _has_arrived(batch: str, marks: Set[str]) -> bool:
     if batch in marks:
         return True
-    return _split_mark(batch) in marks and all(_has_arrived(half, marks) for half in halves_of(batch))
+    return split_mark(batch) in marks and all(_has_arrived(half, marks) for half in halves_of(batch))
 
 
 def _identity(message: Message) -> str:

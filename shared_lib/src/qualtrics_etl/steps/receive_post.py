@@ -12,7 +12,6 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, ClassVar, final
 
 from typing_extensions import override
@@ -37,7 +36,7 @@ from qualtrics_etl.errors import (
     RetryableError,
 )
 from qualtrics_etl.ledger import Entry, Held, How, Output, State
-from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FileFetched, FilePosted, Message
+from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FilePosted, Message
 from qualtrics_etl.payloads import checked_key, post_key, post_run, posted_body_key
 from qualtrics_etl.settings import PostSettings
 from qualtrics_etl.steps.base import Delivery
@@ -108,7 +107,7 @@ class ReceivePost(RepeatableStep):
             )
         if held.entry.state is State.INTENT:
             # From what was claimed, and not from now: whoever repeats it sends the same message.
-            self.start(run, recorded, _expiry(recorded))
+            self.start(run, recorded, recorded.expires_at)
         self._log(logging.INFO, "post_received", None, run=run, bytes=posted.size)
         return {"run": run, "sha256": posted.sha256, "bytes": posted.size}
 
@@ -206,15 +205,11 @@ class ReceivePost(RepeatableStep):
             self._ledger.settle(key, Entry(State.DONE, fact=posted))
 
 
-def _expiry(posted: FilePosted) -> datetime:
-    return datetime.fromtimestamp(posted.posted_at, tz=UTC) + MESSAGE_LIFETIME
-
-
 def _is_forgotten(held: Held, posted: FilePosted) -> bool:
     recorded = held.entry.fact
     if not isinstance(recorded, FilePosted) or recorded.sha256 != posted.sha256:
         return False
-    return _expiry(recorded) <= held.read_at
+    return recorded.expires_at <= held.read_at
 
 
 def _later(what: str) -> dict[str, Any]:

@@ -1,0 +1,268 @@
+"""Resending: messages of a run that are nowhere any more are made again from its ledger, and sent.
+
+A dead letter may be deleted, or expire; a message may wait longer than its queue keeps it. What they said is still in
+the ledger: in what the work before them recorded that it sends. No queue tells what it holds, so everything is sent
+that is neither settled, nor at a worker, nor there as a dead letter. What then comes twice falls to the claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+
+from qualtrics_etl.errors import ConfigurationError, OutcomeUnknownError
+from qualtrics_etl.ledger import Held, How, Ledger, Output, State
+from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FileFetched, FilePosted, Message
+from qualtrics_etl.payloads import post_key, post_run
+from qualtrics_etl.ports import ObjectStore, Queues
+from qualtrics_etl.status import (
+    DeadLetter,
+    Progress,
+    RunLedger,
+    RunStatus,
+    begins_at,
+    file_entry_of,
+    read_ledger,
+    status_in,
+)
+from qualtrics_etl.steps.outbox import Outbox, each_batch_of, fan_in_of, split_mark
+from qualtrics_etl.workflow import Workflow
+
+SENT_TOGETHER = 500
+"""Messages between two looks whether somebody wants to stop."""
+
+_Piece = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A piece of work whose message may be gone.
+
+    Attributes:
+        service, batch: Which.
+        state: Of its entry; None where it has not begun.
+        message: What it is told; None where it is not sent.
+        why_not: Why it is not sent; empty where it is.
+        outcome_unknown: Whether nobody knows what Qualtrics did: somebody has to look there first.
+    """
+
+    service: str
+    batch: str
+    state: State | None
+    message: Message | None
+    why_not: str = ""
+    outcome_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is sent again of a run.
+
+    Attributes:
+        lost: The pieces of work that are not settled, in the order of the services.
+        marks: What services that wait for all batches should have been told, and were not.
+    """
+
+    run: str
+    lost: tuple[Lost, ...]
+    marks: tuple[Output, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to send."""
+        return not self.marks and not any(each.message for each in self.lost)
+
+
+class Resending:
+    """What can be sent again in the runs of a workflow, and how that is done."""
+
+    def __init__(self, workflow: Workflow, objects: ObjectStore, queues: Queues) -> None:
+        self._workflow = workflow
+        self._objects = objects
+        self._outbox = Outbox(workflow, queues, objects)
+
+    def look(
+        self,
+        run: str,
+        letters: Iterable[DeadLetter],
+        now: datetime,
+        *,
+        service: str | None = None,
+        outcome_unknown: bool = False,
+    ) -> Plan:
+        """Return what would be sent; nothing is changed.
+
+        Args:
+            letters: What stands in the dead-letter queues: that is not lost.
+            service: Only messages for this one.
+            outcome_unknown: Also work of which nobody knows what Qualtrics did.
+
+        Raises:
+            ConfigurationError: There is no such run, or it is a tick of a schedule.
+            PermanentError: Its ledger can't be read.
+        """
+        ledger = RunLedger()
+        if "/" not in run:
+            read_ledger(ledger, self._workflow, self._objects, run)
+        found = status_in(ledger, self._workflow, self._objects, run, letters) if "/" not in run else None
+        if found is None:
+            raise ConfigurationError(
+                f"There is no run {run}.", remedy="`make status` lists the runs; a dead letter names its own."
+            )
+        if not run.startswith(f"{self._workflow.name}-"):
+            raise ConfigurationError(
+                f"{run} is a tick of a schedule, and need not be repeated.",
+                remedy="The next tick looks again; at once: make tick STAGE=...",
+            )
+        reading = _Reading(self._workflow, self._objects, ledger, found, now, outcome_unknown=outcome_unknown)
+        lost = tuple(each for each in reading.lost() if service in (None, each.service))
+        marks = tuple(each for each in reading.marks() if service in (None, Message.decode(each.message).service))
+        return Plan(run, lost, marks)
+
+    def send(
+        self, plan: Plan, *, stopped: Callable[[], bool] = lambda: False, on_sent: Callable[[int], object] = lambda n: n
+    ) -> int:
+        """Send what the plan says; return how many messages that were. Repeating it does no harm.
+
+        Args:
+            stopped: Asked now and then.
+            on_sent: Told how many more were sent.
+
+        Raises:
+            RetryableError: Some were sent and others not.
+        """
+        sent = 0
+        messages = [each.message for each in plan.lost if each.message is not None]
+        for _, group in groupby(messages, key=lambda message: message.service):
+            for some in _portions(list(group)):
+                if stopped():
+                    return sent
+                self._outbox.send(some)
+                sent += len(some)
+                on_sent(len(some))
+        for mark in plan.marks:
+            if stopped():
+                break
+            self._outbox.send_all([mark])
+            on_sent(1)
+        return sent
+
+
+class _Reading:
+    """What the ledger of a run says was sent."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        objects: ObjectStore,
+        ledger: RunLedger,
+        found: RunStatus,
+        now: datetime,
+        *,
+        outcome_unknown: bool,
+    ) -> None:
+        self._workflow = workflow
+        self._objects = objects
+        self._ledger = ledger
+        self._found = found
+        self._now = now
+        self._outcome_unknown = outcome_unknown
+        self._seen = {(each.service, each.batch) for each in found.dead if each.seen}
+        self._told: Mapping[_Piece, Message] = {(each.service, each.batch): each for each in self._messages()}
+
+    def lost(self) -> Iterator[Lost]:
+        """Yield what is not settled, each with its message, or why it is not sent."""
+        unsettled = (Progress.QUEUED, Progress.UNDER_WAY, Progress.DEAD_LETTERED)
+        for service in self._found.services:
+            for batch in service.batches(*unsettled):
+                yield self._lost(service.service, batch, self._ledger.entries.get((service.service, batch)))
+
+    def marks(self) -> Iterator[Output]:
+        """Yield marks that those who waited for them never got."""
+        for output in self._outputs():
+            message = Message.decode(output.message)
+            mark = {How.ARRIVE: message.batch, How.SPLIT: split_mark(message.batch)}.get(output.how)
+            if mark is None or (message.service, WHOLE_RUN) in self._ledger.entries or not self._lives(message):
+                continue
+            if mark not in self._ledger.marks.get(message.service, set()):
+                yield output
+
+    def _lost(self, service: str, batch: str, held: Held | None) -> Lost:
+        state = held.entry.state if held else None
+        cause = held.entry.cause if held and state is State.FAILED else None
+        unknown = cause is not None and cause.error == OutcomeUnknownError.__name__
+        message = self._told.get((service, batch))
+        if (service, batch) in self._seen:
+            why_not = "its dead letter is there: make redrive"
+        elif held is not None and state is State.INTENT and held.lease_left > 0:
+            why_not = "a worker is at it"
+        elif message is None:
+            why_not = "nothing in the ledger says what it was told"
+        elif not self._lives(message):
+            why_not = f"its message expired after {MESSAGE_LIFETIME.days} days, and its data is gone"
+        elif unknown and not self._outcome_unknown:
+            why_not = "nobody knows what Qualtrics did (OutcomeUnknownError); look there first"
+        else:
+            # As a dead letter that is sent back does: what failed begins a generation of its own.
+            generation = held.entry.generation + (state is State.FAILED) if held else 0
+            message = replace(message, generation=max(message.generation, generation))
+            return Lost(service, batch, state, message, outcome_unknown=unknown)
+        return Lost(service, batch, state, None, why_not, unknown)
+
+    def _lives(self, message: Message) -> bool:
+        return message.expires_at > self._now
+
+    def _messages(self) -> Iterator[Message]:
+        """Yield everything that was sent, or should have been."""
+        yield from self._first()
+        for output in self._outputs():
+            yield from _messages_of(output)
+
+    def _outputs(self) -> Iterator[Output]:
+        for held in self._ledger.entries.values():
+            if held.entry.state in (State.DONE, State.WAIVED):
+                yield from held.entry.outputs
+
+    def _first(self) -> Iterator[Message]:
+        """Yield what a run begins with: its file was fetched, or POSTed."""
+        run, name = self._found.run, self._workflow.name
+        held = file_entry_of(self._workflow, self._objects, run)
+        if held is not None and isinstance(held.entry.fact, FileFetched):
+            for service in begins_at(self._workflow, self._objects, run):
+                expires_at = held.written_at + MESSAGE_LIFETIME
+                yield Message(name, run, service, WHOLE_RUN, expires_at, context=(held.entry.fact,))
+            return
+        for service in self._workflow.starts():
+            if (posted := self._posted(service)) is not None:
+                yield Message(name, run, service, WHOLE_RUN, posted.expires_at, context=(posted,))
+
+    def _posted(self, service: str) -> FilePosted | None:
+        here = post_key(service, "")
+        for each in self._objects.list(here):
+            if post_run(self._workflow.name, service, each.key.removeprefix(here)) == self._found.run:
+                held = Ledger(self._objects).read(each.key)
+                fact = held.entry.fact if held else None
+                return fact if isinstance(fact, FilePosted) else None
+        return None
+
+
+def _messages_of(output: Output) -> Iterator[Message]:
+    """Yield the messages that an output is, or can become: a mark, the one that follows when all have come."""
+    message = Message.decode(output.message)
+    match output.how:
+        case How.SEND:
+            yield message
+        case How.EACH_BATCH:
+            batches = each_batch_of(message)
+            yield from batches
+            yield from (fan_in_of(replace(message, service=name)) for name in output.waiting if not batches)
+        case How.ARRIVE:
+            yield fan_in_of(message)
+        case How.SPLIT:
+            pass
+
+
+def _portions(messages: list[Message]) -> Iterator[list[Message]]:
+    return (messages[start : start + SENT_TOGETHER] for start in range(0, len(messages), SENT_TOGETHER))

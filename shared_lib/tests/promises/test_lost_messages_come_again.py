@@ -1,0 +1,341 @@
+"""A message that is nowhere any more is made again from the ledger, and the run ends as if nothing had been lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from typing_extensions import override
+
+from qualtrics_etl import Contact, ImportContacts, ParseFile, RowContext, RowValues
+from qualtrics_etl.cli.resend import lines_of
+from qualtrics_etl.cli.status import lines_of as status_lines
+from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.ledger import State
+from qualtrics_etl.local.dead_letters import dead_letters
+from qualtrics_etl.status import DeadLetter, RunState, RunStatus, status_of
+from qualtrics_etl.steps.base import Delivery
+from qualtrics_etl.steps.resending import Plan, Resending
+from qualtrics_etl.steps.waivers import Waivers
+
+if TYPE_CHECKING:
+    from shared_lib.tests.steps.conftest import Client, Place, Poster
+
+RUN = "acme-etl-0123456789ab"
+IN_PAIRS = {"settings": {"rows_per_batch": 2}}
+Contacts = Callable[..., bytes]
+
+
+def letters(place: Place) -> list[DeadLetter]:
+    """Return what stands in the dead-letter queues."""
+    return [
+        DeadLetter(each.service, each.run, each.batch, each.error, each.cause, each.remedy)
+        for each in dead_letters(place.workflow, place.queues)
+    ]
+
+
+def status(place: Place, run: str) -> RunStatus:
+    """Return how far a run is."""
+    found = status_of(place.workflow, place.bucket, run, letters(place))
+    assert found is not None
+    return found
+
+
+def look(place: Place, run: str, **options: object) -> Plan:
+    """Return what would be sent again."""
+    resending = Resending(place.workflow, place.bucket, place.queues)
+    return resending.look(run, letters(place), place.clock.now(), **options)  # type: ignore[arg-type]
+
+
+def resend(place: Place, run: str, **options: object) -> int:
+    """Send again what may be lost, and let the run go on; return how many messages were sent."""
+    sent = Resending(place.workflow, place.bucket, place.queues).send(look(place, run, **options))
+    place.run()
+    return sent
+
+
+def assert_ended_as_usual(place: Place, run: str, people: int = 5) -> None:
+    """Each person is in the one list once, is invited and reminded once, and nothing is open."""
+    expected = [f"p{n}@client.example" for n in range(people)]
+    assert (place.members(), place.contacts()) == (expected, expected)
+    assert (len(place.lists()), place.scheduled()) == (1, ["Invite", "Reminder"])
+    assert (place.calls("POST /mailinglists"), place.calls("POST /distributions")) == (1, 1)
+    assert (status(place, run).state, letters(place)) == (RunState.FINISHED, [])
+    assert look(place, run).is_empty
+
+
+def run_of(place: Place) -> str:
+    """Return the one run of a file."""
+    (run,) = {key.split("/")[1] for key in place.keys("files/") if not key.startswith("files/seen/")}
+    return f"acme-etl-{run[:12]}"
+
+
+def fetch(place: Place, client: Client, content: bytes) -> str:
+    """Let a file be fetched, its run begin and go on until nothing moves; return the run."""
+    client.drop(content=content, age_seconds=600)
+    for _ in range(2):
+        client.tick()
+        place.run()
+    return run_of(place)
+
+
+@pytest.mark.parametrize(
+    ("service", "skip"),
+    [
+        *((name, 0) for name in ("parse_file", "create_mailing_list", "schedule_distribution", "schedule_reminder")),
+        *(("import_contacts", skip) for skip in range(6)),
+    ],
+)
+def test_lost_delivery_is_made_up_for(
+    place: Place, client: Client, contacts: Contacts, service: str, skip: int
+) -> None:
+    """Whichever message is lost, calls and looks alike: the run stands, is sent again, and ends as usual."""
+    place.use(parse_file=IN_PAIRS)
+    place.lose(service, skip=skip)
+    run = fetch(place, client, contacts(5))
+    assert (place.losing, status(place, run).state) == ({service: (-1, False)}, RunState.WAITING)
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run)
+
+
+def test_what_is_on_its_way_may_come_twice(place: Place, client: Client, contacts: Contacts) -> None:
+    """Sent again at every moment of a run of which nothing is lost, nothing is done twice."""
+    place.use(parse_file=IN_PAIRS)
+    client.drop(content=contacts(5), age_seconds=600)
+    for _ in range(2):
+        client.tick()
+        place.run(until=lambda: bool(place.waiting("parse_file")))
+    run, sent = run_of(place), 0
+    for _ in range(40):
+        for service in place.workflow.services:
+            place.deliver(service)
+            sent += Resending(place.workflow, place.bucket, place.queues).send(look(place, run))
+        place.clock.advance(5)
+    place.run()
+    assert sent > 10
+    assert_ended_as_usual(place, run)
+
+
+def test_deleted_letter_is_made_again(place: Place, client: Client, contacts: Contacts) -> None:
+    """Work that failed and whose letter somebody deleted is seen as such, and is tried again for good."""
+    place.use(parse_file=IN_PAIRS)
+    place.fault("failed_job", skip=1)
+    run = fetch(place, client, contacts(5))
+    assert look(place, run).is_empty
+    assert [each.why_not for each in look(place, run).lost] == ["its dead letter is there: make redrive"]
+    delete_letters(place, "import_contacts")
+    said = "\n".join(status_lines(status(place, run), "prod", place.clock.now()))
+    assert "import_contacts batch 00001: PermanentError (no letter is seen)" in said
+    assert f"make resend STAGE=prod RUN={run} SERVICE=import_contacts   #" in said
+    assert "make redrive" not in said
+    assert (resend(place, run, service="create_mailing_list"), resend(place, run, service="import_contacts")) == (0, 1)
+    assert_ended_as_usual(place, run)
+
+
+def test_failed_work_that_fails_again_is_a_letter_again(place: Place, client: Client, contacts: Contacts) -> None:
+    """Where the cause is still there, it waits as a letter as before, and goes back as one."""
+    place.use(parse_file=IN_PAIRS)
+    place.fault("failed_job", count=2)
+    run = fetch(place, client, contacts(2))
+    delete_letters(place, "import_contacts")
+    assert resend(place, run) == 1
+    assert len(place.letters("import_contacts")) == 1
+    place.redrive("import_contacts")
+    place.run()
+    assert_ended_as_usual(place, run, people=2)
+
+
+def test_letter_that_was_only_hidden_does_nothing_twice(place: Place, client: Client, contacts: Contacts) -> None:
+    """A letter that nobody could see, sent back behind its double, falls to what is done."""
+    place.use(parse_file=IN_PAIRS)
+    place.fault("failed_job", skip=1)
+    run = fetch(place, client, contacts(5))
+    found = Resending(place.workflow, place.bucket, place.queues)
+    assert found.send(found.look(run, [], place.clock.now())) == 1
+    place.run()
+    place.redrive("import_contacts")
+    place.run()
+    assert_ended_as_usual(place, run)
+
+
+def test_unknown_outcome_is_asked_about_first(place: Place, client: Client, contacts: Contacts) -> None:
+    """What may have happened at Qualtrics is left, with the reason, until somebody has looked there."""
+    place.no_deduplication()
+    place.mishap("POST /API/v3/directories/POOL_ExampleDirector/transactioncontacts", after=False)
+    place.mishap("/transactioncontacts")
+    run = fetch(place, client, contacts(2))
+    delete_letters(place, "import_contacts")
+    (lost,) = look(place, run).lost
+    assert (lost.state, lost.message, lost.outcome_unknown) == (State.FAILED, None, True)
+    assert "nobody knows what Qualtrics did" in "\n".join(lines_of(look(place, run)))
+    assert (resend(place, run), resend(place, run, outcome_unknown=True)) == (0, 1)
+    assert_ended_as_usual(place, run, people=2)
+
+
+@pytest.mark.parametrize("skip", range(5))
+def test_lost_halves_and_marks_come_again(place: Place, client: Client, contacts: Contacts, skip: int) -> None:
+    """A worker that dies before it tells of a batch, whole or cut in two, and whose message is then lost."""
+    place.steps["import_contacts"] = ImportOneBadLanguage
+    place.use(parse_file={"settings": {"rows_per_batch": 4}})
+    place.mishap(
+        "/schedule_distribution/arrived/", skip=skip, meanwhile=lambda: place.lose("import_contacts", again=True)
+    )
+    run = fetch(place, client, contacts(5))
+    assert status(place, run).state is RunState.WAITING
+    assert resend(place, run) >= 1
+    people = [f"p{n}@client.example" for n in (0, 1, 3, 4)]
+    assert (place.members(), place.scheduled(), status(place, run).state) == (
+        people,
+        ["Invite", "Reminder"],
+        RunState.FINISHED,
+    )
+
+
+@pytest.mark.parametrize("service", ["create_mailing_list", "schedule_distribution"])
+def test_file_without_a_good_row_goes_on(place: Place, client: Client, service: str) -> None:
+    """A run that has no batch, and whose one message behind the parser was lost, comes to its end."""
+    place.settings["parse_file"] = {"max_reject_ratio": 1.0}
+    place.lose(service)
+    run = fetch(place, client, b"email\np0@client.example,one too many\n")
+    assert resend(place, run) == 1
+    assert (status(place, run).state, place.members()) == (RunState.FINISHED, [])
+
+
+@pytest.mark.parametrize("service", ["receive_post", "parse_file"])
+def test_lost_message_of_a_post_comes_again(poster: Poster, place: Place, service: str) -> None:
+    """What was answered with 202 is in the store, and its first message is made from that."""
+    place.lose(service)
+    run = poster.post_until_accepted()
+    place.run()
+    assert status(place, run).state is RunState.WAITING
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run, people=3)
+
+
+def test_lost_message_of_a_serial_service_comes_again(place: Place, client: Client, contacts: Contacts) -> None:
+    """A FIFO queue takes the message again: it is not the one that it has seen."""
+    place.use(create_mailing_list={"concurrency": "serial"})
+    place.lose("create_mailing_list")
+    run = fetch(place, client, contacts(3))
+    place.clock.advance(600)
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run, people=3)
+
+
+def test_continued_parsing_goes_on(place: Place, client: Client, contacts: Contacts) -> None:
+    """The continuation of a file that was cut in parts is sent again as it was."""
+    place.use(parse_file=IN_PAIRS)
+    place.remaining_seconds = 60 * 0.25
+    place.steps["parse_file"] = ParseOneBatch
+    place.lose("parse_file", skip=1)
+    run = fetch(place, client, contacts(5))
+    (lost,) = look(place, run).lost
+    assert (lost.service, lost.batch, lost.state) == ("parse_file", "c0001", None)
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run)
+
+
+def test_continuation_belongs_to_its_generation(place: Place, client: Client, contacts: Contacts) -> None:
+    """A file that was refused and is cut anew is cut on where the second cut stopped, not the first."""
+    place.use(parse_file=IN_PAIRS)
+    place.settings["parse_file"] = {"max_reject_ratio": 0.0}
+    run = fetch(place, client, contacts(5) + b"p9@client.example,P9,North,one too many\n")
+    place.settings["parse_file"] = {"max_reject_ratio": 1.0}
+    place.remaining_seconds = 60 * 0.25
+    place.steps["parse_file"] = ParseOneBatch
+    place.lose("parse_file", skip=1)
+    place.redrive("parse_file")
+    place.run()
+    assert resend(place, run) == 1
+    here = f"payloads/{run}/parse_file"
+    assert [key for key in place.keys(here) if "manifest" in key] == [f"{here}/1/manifest.json"]
+    assert_ended_as_usual(place, run)
+
+
+def test_worker_that_is_at_it_is_left_alone(place: Place, client: Client, contacts: Contacts) -> None:
+    """While its lease lasts, the message is at the worker; when it is over, and nothing came, it is sent again."""
+    place.mishap("/transactioncontacts", after=True)
+    place.lose("import_contacts", skip=1)
+    client.drop(content=contacts(2), age_seconds=600)
+    for _ in range(2):
+        client.tick()
+        place.run(until=lambda: any("/import_contacts/" in key for key in place.keys("ledger/acme-etl-")))
+    run = run_of(place)
+    assert [each.why_not for each in look(place, run).lost] == ["a worker is at it"]
+    place.run()
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run, people=2)
+
+
+def test_waived_work_is_not_sent_again(place: Place, client: Client, contacts: Contacts) -> None:
+    """What was given up stays so; what waited for it is told, where that was lost."""
+    place.use(parse_file=IN_PAIRS)
+    place.fault("failed_job")
+    run = fetch(place, client, contacts(4))
+    delete_letters(place, "import_contacts")
+    place.lose("schedule_distribution")
+    Waivers(place.workflow, place.bucket, place.queues).waive(run, "import_contacts", "0", "They are sent anew.")
+    place.run()
+    assert status(place, run).state is RunState.WAITING
+    assert resend(place, run) == 1
+    assert (place.members(), place.scheduled()) == ([f"p{n}@client.example" for n in (2, 3)], ["Invite", "Reminder"])
+
+
+def test_run_that_stands_for_days_is_said_to_have_lost_messages(
+    place: Place, client: Client, contacts: Contacts
+) -> None:
+    """After four days no queue holds its message: it is said what brings it back; after a month nothing does."""
+    place.lose("create_mailing_list")
+    run = fetch(place, client, contacts(2))
+    command = f"make resend STAGE=prod RUN={run}   # nothing has changed for 4 days"
+    assert command not in "\n".join(status_lines(status(place, run), "prod", place.clock.now()))
+    place.clock.advance(timedelta(days=4, minutes=1).total_seconds())
+    assert command in "\n".join(status_lines(status(place, run), "prod", place.clock.now()))
+    place.clock.advance(timedelta(days=26).total_seconds())
+    plan = look(place, run)
+    assert plan.is_empty
+    assert "left, its message expired after 30 days, and its data is gone" in "\n".join(lines_of(plan))
+
+
+@pytest.mark.parametrize("run", ["acme-etl-ffffffffffff", "../acme-etl-ffffffffffff", ""])
+def test_unknown_run_is_refused(place: Place, run: str) -> None:
+    """What is no run has nothing that could be sent."""
+    with pytest.raises(ConfigurationError, match="There is no run"):
+        look(place, run)
+
+
+def test_tick_is_refused(place: Place, client: Client) -> None:
+    """A tick need not be repeated: the next one looks again."""
+    client.tick()
+    place.run()
+    tick = place.keys("ledger/")[0].split("/")[1]
+    with pytest.raises(ConfigurationError, match="a tick of a schedule"):
+        look(place, tick)
+
+
+class ParseOneBatch(ParseFile):
+    """Its time is short at each batch."""
+
+    @override
+    def _time_is_short(self, delivery: Delivery) -> bool:
+        return True
+
+
+class ImportOneBadLanguage(ImportContacts):
+    """One person's language makes Qualtrics refuse the whole call."""
+
+    @override
+    def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
+        contact = super().build_contact(row, context=context)
+        return replace(contact, language="none") if contact.email == "p2@client.example" else contact
+
+
+def delete_letters(place: Place, service: str) -> None:
+    """Delete the dead letters of a service, as somebody does in the console."""
+    queue = place.queues.dead_letters_of(service)
+    while received := queue.receive():
+        for each in received:
+            queue.delete(each.receipt)
