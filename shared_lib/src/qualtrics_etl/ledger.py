@@ -23,6 +23,8 @@ from qualtrics_etl.errors import LostClaimError, PermanentError, QualtricsEtlErr
 from qualtrics_etl.messages import Fact, Message, decode_fact, encode_fact
 from qualtrics_etl.ports import ObjectStore, StoredObject
 
+VERSION = 1
+"""The form of an entry. Raised with any change of its fields: what is half understood must not pass for what is not."""
 WAIVED_ROWS = "waived"
 """The note of a waived entry that says how many good rows were given up with it."""
 PUTS = 2
@@ -141,6 +143,7 @@ class Entry:
     def encode(self) -> bytes:
         """Return the object's body: readable, and the same bytes for the same entry."""
         raw: dict[str, Any] = {
+            "version": VERSION,
             "state": self.state.value,
             "generation": self.generation,
             "attempt": self.attempt,
@@ -170,9 +173,12 @@ class Entry:
         """Read an object's body back.
 
         Raises:
-            ValueError: It is not one: cut off, of other types, or written by another version of the library.
+            AnotherVersionError: It is of another form than this library's.
+            ValueError: It is not one: cut off, or of other types.
         """
         raw = orjson.loads(body)
+        if isinstance(raw, dict) and type(version := raw.get("version")) is int and version != VERSION:
+            raise AnotherVersionError(f"its version is {version}, and this library reads {VERSION}")
         _check_types(raw)
         return cls(
             state=State(raw["state"]),
@@ -334,6 +340,10 @@ class Ledger:
         raise RetryableError(f"{key} could not be written.", call_made=False)
 
 
+class AnotherVersionError(ValueError):
+    """An entry was written by a library that writes them otherwise."""
+
+
 def _held(found: StoredObject) -> Held:
     """Read what was found.
 
@@ -342,17 +352,23 @@ def _held(found: StoredObject) -> Held:
     """
     try:
         entry = Entry.decode(found.body)
+    except AnotherVersionError as exc:
+        raise PermanentError(
+            f"The ledger object {found.key} can't be read: {exc}.",
+            remedy="Deploy the version of the library that wrote it, and let its run end before the next change; then"
+            " send the message back.",
+        ) from exc
     except (ValueError, TypeError, KeyError, AttributeError, PermanentError) as exc:
         raise PermanentError(
             f"The ledger object {found.key} can't be read, so whether its work was done is unknown.",
-            remedy="Deploy the version of the library that wrote it, or restore the object's last version; then send"
-            " the message back.",
+            remedy="Restore the object's last version in the bucket; then send the message back.",
         ) from exc
     return Held(found.key, entry, found.etag, found.last_modified, found.read_at)
 
 
 _TEXT, _COUNT, _NOTHING = (str,), (int,), type(None)
 _TYPES: Mapping[str, tuple[type, ...]] = {
+    "version": _COUNT,
     "state": _TEXT,
     "generation": _COUNT,
     "attempt": _COUNT,
@@ -388,7 +404,7 @@ _TYPES_OF_CAUSE: Mapping[str, tuple[type, ...]] = {
 
 
 def _check_types(raw: Any) -> None:
-    """Refuse what no entry of this version looks like.
+    """Refuse what no entry looks like.
 
     A missing time since when it is quiet, or a missing output, must not pass for one that was never written.
 
@@ -410,7 +426,7 @@ def _check_types(raw: Any) -> None:
 
 def _check_object(raw: Any, types: Mapping[str, tuple[type, ...]], what: str) -> None:
     if type(raw) is not dict or raw.keys() != types.keys():
-        raise ValueError(f"the {what} has other fields than this version's")
+        raise ValueError(f"the {what} has other fields than it should")
     for name, kinds in types.items():
         if type(raw[name]) not in kinds:
             raise ValueError(f"{name} is a {type(raw[name]).__name__}")

@@ -62,7 +62,7 @@ def without(field: str) -> Act:
 
 def corrupt(name: str, act: Act) -> Case:
     """Return a ledger object that can't be read."""
-    return Case(name, act, PermanentError, (KEY, "can't be read", "restore"))
+    return Case(name, act, PermanentError, (KEY, "can't be read", "Restore"))
 
 
 POSITION = Position(10, 2, 0, 0, 0, ",", "utf-8", ("email",))
@@ -151,7 +151,20 @@ CASES = [
     corrupt("ledger_list", ledger(b"[]")),
     corrupt("ledger_null", ledger(b"null")),
     corrupt("ledger_nested_deep", ledger(b"[" * 100_000)),
-    corrupt("ledger_of_another_version", changed(version=2)),
+    Case(
+        "ledger_of_another_version",
+        changed(version=2),
+        PermanentError,
+        (KEY, "its version is 2, and this library reads 1", "Deploy the version of the library that wrote it"),
+    ),
+    Case(
+        "ledger_of_another_version_with_other_fields",
+        changed(version=2, paid=True),
+        PermanentError,
+        (KEY, "its version is 2, and this library reads 1"),
+    ),
+    corrupt("ledger_without_a_version", without("version")),
+    corrupt("ledger_version_text", changed(version="1")),
     corrupt("ledger_without_its_quiet_time", without("quiet_since")),
     corrupt("ledger_without_its_outputs", without("outputs")),
     corrupt("ledger_unknown_state", changed(state="paid")),
@@ -171,7 +184,7 @@ CASES = [
         "ledger_cause_with_a_field_more",
         changed(cause={"what": "", "remedy": "", "request_id": None, "error": "", "x": 1}),
     ),
-    Case("ledger_corrupt_at_a_call", import_over(b'{"state": "done"'), says=(KEY, "can't be read", "restore")),
+    Case("ledger_corrupt_at_a_call", import_over(b'{"state": "done"'), says=(KEY, "can't be read", "Restore")),
     unreadable("batch_empty", lambda _: decode_batch(b"")),
     unreadable("batch_cut_off", lambda _: decode_batch(orjson.dumps(BATCH)[:-9])),
     unreadable("batch_of_another_version", batch(version=2)),
