@@ -323,6 +323,18 @@ def test_reason_is_no_data_of_persons(stage: Stage, why: str, message: str) -> N
     assert stage.entry("00001")["state"] == "failed"
 
 
+def test_nobody_who_answers_is_no_answer(stage: Stage) -> None:
+    """Where standard input is at its end, nothing is done, and it is said how to do it without a question."""
+    for command in (
+        ("waive", "import_contacts", "--run", stage.run, "--batch", "1", *WHY),
+        ("erase", stage.run, "--even-unfinished"),
+    ):
+        result = stage.qetl(*command)
+        assert str(result.exception) == ("Nobody can be asked here; nothing was changed. Give --yes, or YES=1 to make.")
+    assert (stage.entry("00001")["state"], stage.waiting("schedule_distribution")) == ("failed", 0)
+    assert [key for key, _ in stage.versions() if key.endswith("erased.json")] == []
+
+
 # --- resend -----------------------------------------------------------------------------------------------------------
 
 

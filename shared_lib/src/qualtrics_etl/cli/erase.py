@@ -11,8 +11,8 @@ import typer
 
 from qualtrics_etl.aws.erasure import Erased, Erasure, Found
 from qualtrics_etl.cli.access import open_stage, stop_between
-from qualtrics_etl.cli.bars import counting_bar
 from qualtrics_etl.cli.status import read_statuses, wait_lines
+from qualtrics_etl.cli.terminal import confirm, counting_bar
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.status import RunState, RunStatus
 
@@ -62,7 +62,7 @@ def erase(
     if not found.total:
         erasure.erase(found, datetime.now(UTC))
         return
-    if not yes and not typer.confirm("Erase it? It can't be brought back."):
+    if not yes and not confirm("Erase it? It can't be brought back."):
         typer.echo("Nothing was erased.")
         raise typer.Exit(EXIT_INTERRUPTED)
     with stop_between() as stopped, counting_bar() as bar:

@@ -10,7 +10,7 @@ import typer
 
 from qualtrics_etl.aws.redrive import Cause, DeadLetters, Outcome, by_cause
 from qualtrics_etl.cli.access import open_stage, stop_between
-from qualtrics_etl.cli.bars import counting_bar
+from qualtrics_etl.cli.terminal import counting_bar
 
 EXIT_WAITING = 1
 EXIT_INTERRUPTED = 130

@@ -11,8 +11,8 @@ import typer
 
 from qualtrics_etl.aws.redrive import dead_letters_of
 from qualtrics_etl.cli.access import open_stage, stop_between
-from qualtrics_etl.cli.bars import counting_bar
 from qualtrics_etl.cli.status import names_of
+from qualtrics_etl.cli.terminal import confirm, counting_bar
 from qualtrics_etl.steps.resending import Lost, Plan, Resending
 
 EXIT_LEFT = 1
@@ -65,7 +65,7 @@ def resend(
     left = EXIT_LEFT if any(each.message is None for each in plan.lost) else 0
     if plan.is_empty or dry_run:
         raise typer.Exit(left)
-    if not yes and not typer.confirm("Send it?"):
+    if not yes and not confirm("Send it?"):
         typer.echo("Nothing was sent.")
         raise typer.Exit(EXIT_INTERRUPTED)
     total = len(plan.marks) + sum(each.message is not None for each in plan.lost)

@@ -10,6 +10,7 @@ import typer
 
 from qualtrics_etl.catalogue import Level
 from qualtrics_etl.cli.access import OpenStage, open_stage
+from qualtrics_etl.cli.terminal import confirm
 from qualtrics_etl.messages import WHOLE_RUN, ContactsImported
 from qualtrics_etl.steps.waivers import Candidate, Waivers, check_reason
 from qualtrics_etl.workflow import Workflow
@@ -56,7 +57,7 @@ def waive(
         typer.echo(line)
     if not possible:
         raise typer.Exit(EXIT_REFUSED)
-    if not yes and not all(each.is_waived for each in possible) and not typer.confirm("Waive it?"):
+    if not yes and not all(each.is_waived for each in possible) and not confirm("Waive it?"):
         typer.echo("Nothing was changed.")
         raise typer.Exit(EXIT_INTERRUPTED)
     waived = list(_waive(opened, waivers, possible, why))
