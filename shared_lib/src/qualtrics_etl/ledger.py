@@ -173,12 +173,9 @@ class Entry:
         """Read an object's body back.
 
         Raises:
-            AnotherVersionError: It is of another form than this library's.
-            ValueError: It is not one: cut off, or of other types.
+            ValueError: It is not one: cut off, of other types, or of another version than this library's.
         """
         raw = orjson.loads(body)
-        if isinstance(raw, dict) and type(version := raw.get("version")) is int and version != VERSION:
-            raise AnotherVersionError(f"its version is {version}, and this library reads {VERSION}")
         _check_types(raw)
         return cls(
             state=State(raw["state"]),
@@ -340,10 +337,6 @@ class Ledger:
         raise RetryableError(f"{key} could not be written.", call_made=False)
 
 
-class AnotherVersionError(ValueError):
-    """An entry was written by a library that writes them otherwise."""
-
-
 def _held(found: StoredObject) -> Held:
     """Read what was found.
 
@@ -352,18 +345,32 @@ def _held(found: StoredObject) -> Held:
     """
     try:
         entry = Entry.decode(found.body)
-    except AnotherVersionError as exc:
-        raise PermanentError(
-            f"The ledger object {found.key} can't be read: {exc}.",
+    except (ValueError, TypeError, KeyError, AttributeError, PermanentError) as exc:
+        raise _unreadable(found) from exc
+    return Held(found.key, entry, found.etag, found.last_modified, found.read_at)
+
+
+def _unreadable(found: StoredObject) -> PermanentError:
+    version = _version_of(found.body)
+    if version is not None and version != VERSION:
+        return PermanentError(
+            f"The ledger object {found.key} can't be read: its version is {version}, and this library reads {VERSION}.",
             remedy="Deploy the version of the library that wrote it, and let its run end before the next change; then"
             " send the message back.",
-        ) from exc
-    except (ValueError, TypeError, KeyError, AttributeError, PermanentError) as exc:
-        raise PermanentError(
-            f"The ledger object {found.key} can't be read, so whether its work was done is unknown.",
-            remedy="Restore the object's last version in the bucket; then send the message back.",
-        ) from exc
-    return Held(found.key, entry, found.etag, found.last_modified, found.read_at)
+        )
+    return PermanentError(
+        f"The ledger object {found.key} can't be read, so whether its work was done is unknown.",
+        remedy="Restore the object's last version in the bucket; then send the message back.",
+    )
+
+
+def _version_of(body: bytes) -> int | None:
+    try:
+        raw = orjson.loads(body)
+    except ValueError:
+        return None
+    version = raw.get("version") if isinstance(raw, dict) else None
+    return version if type(version) is int else None
 
 
 _TEXT, _COUNT, _NOTHING = (str,), (int,), type(None)
@@ -412,6 +419,8 @@ def _check_types(raw: Any) -> None:
         ValueError: Names the field at fault.
     """
     _check_object(raw, _TYPES, "entry")
+    if raw["version"] != VERSION:
+        raise ValueError("the entry is of another version")
     for output in raw["outputs"]:
         _check_object(output, _TYPES_OF_OUTPUT, "output")
         _check_all(output["waiting"], str, "waiting")

@@ -214,6 +214,8 @@ class _Reading:
         held = self._ledger.read(entry_key(self._run, self._importer, name))
         if held is None:
             return f"Batch {name} has not come to {self._importer} yet, or waits in a dead-letter queue before it."
+        if held.entry.state is State.DONE:
+            return f"Batch {name} is done, and what became of its rows was not written down yet: make resend."
         if held.entry.cause is not None:
             return f"Batch {name} waits in the dead-letter queue of {self._importer}: {held.entry.cause.what}"
         return (

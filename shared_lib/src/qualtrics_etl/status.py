@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from itertools import islice
 
 import orjson
 
@@ -16,15 +14,14 @@ from qualtrics_etl.catalogue import Level
 from qualtrics_etl.errors import PermanentError
 from qualtrics_etl.ledger import Held, Ledger, State
 from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FileParsed
-from qualtrics_etl.payloads import batch_name, content_key, erased_key
+from qualtrics_etl.payloads import batch_name, erased_key
 from qualtrics_etl.ports import ObjectStore
+from qualtrics_etl.runs import RunInput, input_of
 from qualtrics_etl.summary import LONG_AGO, RunSummary, summarize_run
 from qualtrics_etl.workflow import Workflow
 
 READERS = 16
 """Entries that are read at once."""
-PAGE = 1000
-"""Keys of a run after which a listing of runs jumps to the next run. Source: Amazon S3 API reference, ListObjectsV2."""
 
 
 class RunState(Enum):
@@ -57,7 +54,8 @@ class DeadLetter:
 
     Attributes:
         done: Whether the work itself is done, and only not all who follow may have been told.
-        seen: Whether there is a letter. Without one it was deleted, or is hidden from us; only the entry tells then.
+        seen: Whether there is a letter, or may be one among those that could not be seen. Without one it was deleted,
+            has expired, or was sent back just now; only the entry tells then.
     """
 
     service: str
@@ -68,6 +66,28 @@ class DeadLetter:
     remedy: str
     done: bool = False
     seen: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """What stands in the dead-letter queues of a stage.
+
+    Attributes:
+        seen: The letters.
+        partly: Services of whose letters only some could be seen.
+    """
+
+    seen: tuple[DeadLetter, ...] = ()
+    partly: frozenset[str] = frozenset()
+
+    def of(self, run: str) -> dict[tuple[str, str], DeadLetter]:
+        """Return those of a run, by service and batch."""
+        return {(each.service, each.batch): each for each in self.seen if each.run == run}
+
+    @property
+    def runs(self) -> set[str]:
+        """The runs that they tell of."""
+        return {each.run for each in self.seen if each.run}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +148,7 @@ class RunStatus:
         waits: Which of them wait, and what for.
         erased_at: When its personal data was last erased; empty where it was not.
         last_written_at: When its ledger last changed; `LONG_AGO` where it has none yet.
+        taken_at: When its input was stored; `LONG_AGO` where that is not known.
         unreadable: What can't be read of its ledger; then nothing else is said of it.
     """
 
@@ -138,6 +159,7 @@ class RunStatus:
     waits: tuple[Wait, ...]
     erased_at: str = ""
     last_written_at: datetime = LONG_AGO
+    taken_at: datetime = LONG_AGO
     unreadable: str = ""
 
     @property
@@ -153,12 +175,14 @@ class RunLedger:
     Attributes:
         entries: By service and batch.
         marks: The batches whose marks a service that waits for all has, halved ones as `<batch>=2`.
+        complete: The blocks of marks that such a service has whole.
         erased_at: When its personal data was last erased; empty where it was not.
         last_written_at: When it last changed; `LONG_AGO` while there is nothing.
     """
 
     entries: dict[tuple[str, str], Held] = field(default_factory=dict)
     marks: dict[str, set[str]] = field(default_factory=dict)
+    complete: dict[str, set[int]] = field(default_factory=dict)
     erased_at: str = ""
     last_written_at: datetime = LONG_AGO
 
@@ -169,13 +193,13 @@ class RunLedger:
         return next((fact for fact in facts if isinstance(fact, FileFetched)), None)
 
 
-def status_of(workflow: Workflow, objects: ObjectStore, run: str, letters: Iterable[DeadLetter]) -> RunStatus | None:
+def status_of(workflow: Workflow, objects: ObjectStore, run: str, letters: Letters) -> RunStatus | None:
     """Return how far a run is; None where nothing tells of it: no ledger, no letter, no file, nothing POSTed.
 
     Costs one listing of its ledger and a read of each entry; the marks of a fan-in are told by the listing alone.
 
     Args:
-        letters: What stands in the dead-letter queues; those of other runs are passed over.
+        letters: What stands in the dead-letter queues.
     """
     ledger = RunLedger()
     try:
@@ -187,83 +211,25 @@ def status_of(workflow: Workflow, objects: ObjectStore, run: str, letters: Itera
 
 
 def status_in(
-    ledger: RunLedger, workflow: Workflow, objects: ObjectStore, run: str, letters: Iterable[DeadLetter]
+    ledger: RunLedger, workflow: Workflow, objects: ObjectStore, run: str, letters: Letters
 ) -> RunStatus | None:
     """Return how far a run is whose ledger was read; otherwise as `status_of`.
 
     Raises:
         PermanentError: The file's own entry can't be read.
     """
-    letters = [each for each in letters if each.run == run]
-    begun = () if ledger.entries or letters else begins_at(workflow, objects, run)
-    if not (ledger.entries or ledger.erased_at or letters or begun):
+    taken = input_of(workflow, objects, run)
+    if not (ledger.entries or ledger.erased_at or letters.of(run) or taken):
         return None
-    reading = _Reading(workflow, run, ledger, {(each.service, each.batch): each for each in letters}, begun)
+    reading = _Reading(workflow, run, ledger, letters, taken)
     summary = summarize_run(workflow, run, [(service, held) for (service, _), held in ledger.entries.items()])
-    fetched = ledger.file or file_of_run(workflow, objects, run)
+    fetched = ledger.file or (taken.file if taken else None)
     summary.file_name = fetched.name if fetched else ""
     services, waits = reading.services(), tuple(reading.waits())
-    return RunStatus(run, _state(services), summary, services, waits, ledger.erased_at, ledger.last_written_at)
-
-
-def begins_at(workflow: Workflow, objects: ObjectStore, run: str) -> tuple[str, ...]:
-    """Return the services that a run begins with, as its input tells, before any of them has written something down.
-
-    Of a POST, and of a tick, that is the service that takes it in; of a file that was fetched, those behind. Empty
-    where there is no such input.
-    """
-    for name in workflow.starts():
-        if any(objects.list(f"payloads/{run}/{name}/")):
-            return (name,)
-    if file_of_run(workflow, objects, run) is None:
-        return ()
-    starts = workflow.starts()  # the first one's runs have no name of an intake behind their hash
-    return workflow.next_of(next((name for name in starts if run.endswith(f"-{name}")), starts[0]))
-
-
-def recent_runs(workflow: Workflow, objects: ObjectStore, limit: int, letters: Iterable[DeadLetter] = ()) -> list[str]:
-    """Return the runs that went on last, the latest first; ticks of a schedule are none.
-
-    Args:
-        limit: How many. As many others of which only letters tell, ticks too, come before them.
-        letters: What stands in the dead-letter queues.
-    """
-    found = _written_runs(workflow, objects)
-    told = {each.run for each in letters if each.run} - found.keys()
-    recent = sorted(found, key=lambda name: found[name], reverse=True)
-    return sorted(told, reverse=True)[:limit] + recent[:limit]
-
-
-def _written_runs(workflow: Workflow, objects: ObjectStore) -> dict[str, datetime]:
-    """Return when the ledger of each run of an input last changed."""
-    prefix, after, found = f"ledger/{workflow.name}-", "", dict[str, datetime]()
-    while True:
-        run, keys = "", 0
-        for each in objects.list(prefix, start_after=after):
-            name = each.key.split("/")[1]
-            run, keys = name, keys + 1 if name == run else 1
-            found[name] = max(found.get(name, LONG_AGO), each.last_modified)
-            if keys == PAGE:
-                break
-        if keys < PAGE:
-            return found
-        after = f"ledger/{run}0"  # the character behind the slash: what lies below this run is passed over
-
-
-def file_of_run(workflow: Workflow, objects: ObjectStore, run: str) -> FileFetched | None:
-    """Return the file that began a run: its name, and where its content lies."""
-    held = file_entry_of(workflow, objects, run)
-    return held.entry.fact if held is not None and isinstance(held.entry.fact, FileFetched) else None
-
-
-def file_entry_of(workflow: Workflow, objects: ObjectStore, run: str) -> Held | None:
-    """Return the entry of the file that began a run; it was written when the file was fetched."""
-    found = re.fullmatch(rf"{re.escape(workflow.name)}-([0-9a-f]{{12}})(?:-(\w+))?", run)
-    if found is None:
-        return None
-    for each in islice(objects.list(content_key(found[1], found[2] or "")), 1):
-        return Ledger(objects).read(each.key)
-    return None
+    taken_at = taken.at if taken else LONG_AGO
+    return RunStatus(
+        run, _state(services), summary, services, waits, ledger.erased_at, ledger.last_written_at, taken_at
+    )
 
 
 def read_ledger(found: RunLedger, workflow: Workflow, objects: ObjectStore, run: str) -> None:
@@ -280,6 +246,8 @@ def read_ledger(found: RunLedger, workflow: Workflow, objects: ObjectStore, run:
             keys.append(each.key)
         elif len(rest) == 4 and rest[1] == "arrived":
             found.marks.setdefault(rest[0], set()).add(rest[3])
+        elif len(rest) == 3 and rest[1] == "complete":
+            found.complete.setdefault(rest[0], set()).add(int(rest[2]))
         elif each.key == erased_key(run) and (record := objects.get(each.key)) is not None:
             found.erased_at = orjson.loads(record.body)["erased"][-1]["at"]
     ledger = Ledger(objects)
@@ -298,14 +266,18 @@ class _Reading:
         workflow: Workflow,
         run: str,
         ledger: RunLedger,
-        letters: Mapping[tuple[str, str], DeadLetter],
-        begun: Iterable[str],
+        letters: Letters,
+        taken: RunInput | None,
     ) -> None:
         self._workflow = workflow
         self._is_tick = not run.startswith(f"{workflow.name}-")
         self._ledger = ledger
-        self._letters = letters
-        self._here = {service for service, _ in (*ledger.entries, *letters)} | set(begun)
+        self._letters = letters.of(run)
+        self._partly_seen = letters.partly
+        self._taken = taken
+        self._here = {service for service, _ in (*ledger.entries, *self._letters)}
+        if taken is not None and not self._here:
+            self._here = set(taken.services)
         self._known: dict[str, dict[str, Progress]] = {}
         self._part = tuple(self._taking_part())
 
@@ -336,12 +308,10 @@ class _Reading:
         if self._is_tick:
             yield from (name for name in workflow.services if name in here)
             return
-        for start in workflow.starts():
-            if found & set(workflow.next_of(start)):
-                found |= set(workflow.next_of(start))
+        found |= set(self._first_behind_intake(found))
         ends = list(found)
         while ends:
-            new = set(workflow.next_of(ends.pop())) - found
+            new = self._behind(ends.pop()) - found
             found |= new
             ends.extend(new)
         rest = [name for name in workflow.services if name in found and (name not in workflow.starts() or name in here)]
@@ -350,6 +320,26 @@ class _Reading:
             name = next(name for name in rest if not set(workflow.before(name)) & set(rest))
             rest.remove(name)
             yield name
+
+    def _first_behind_intake(self, found: set[str]) -> Iterator[str]:
+        """Yield the services that the run's file was sent to, whichever of them was heard of yet."""
+        if self._taken is not None and self._taken.file is not None and self._taken.sent:
+            yield from self._taken.services
+            return
+        for start in self._workflow.starts():
+            if found & set(self._workflow.next_of(start)):
+                yield from self._workflow.next_of(start)
+
+    def _behind(self, service: str) -> set[str]:
+        """Return the services that a service told, or will tell: what it told counts, however the workflow changed."""
+        entries = {batch: held.entry for (name, batch), held in self._ledger.entries.items() if name == service}
+        told = {each.service for entry in entries.values() for _, each in entry.sent()} - {service}
+        ended = all(
+            entry.state is State.DONE and entries.keys() >= set(entry.parts_of(service)) for entry in entries.values()
+        )
+        if not (entries and ended):
+            told |= set(self._workflow.next_of(service))
+        return told & self._workflow.services.keys()
 
     def _before(self, service: str) -> list[str]:
         return [name for name in self._workflow.before(service) if name in self._part]
@@ -444,8 +434,8 @@ class _Reading:
             if (letter := self._letters.get((service, batch))) is not None:
                 yield batch, replace(letter, done=state is State.DONE)
             elif held is not None and state is State.FAILED and (cause := held.entry.cause) is not None:
-                run = held.key.split("/")[1]
-                yield batch, DeadLetter(service, run, batch, cause.error, cause.what, cause.remedy, seen=False)
+                run, seen = held.key.split("/")[1], service in self._partly_seen
+                yield batch, DeadLetter(service, run, batch, cause.error, cause.what, cause.remedy, seen=seen)
 
     def _missing(self, service: str, before: str) -> Iterator[Wait]:
         """Yield what a service waits for: nothing where the service before it waits itself."""

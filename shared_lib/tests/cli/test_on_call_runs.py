@@ -350,7 +350,7 @@ def test_resending_asks_and_makes_the_deleted_letter_anew(stage: Stage) -> None:
     said = stage.qetl("status", stage.run).stdout.splitlines()
     assert "import_contacts batch 00001: PermanentError (no letter is seen)" in said
     command = f"  make resend STAGE=dev RUN={stage.run} SERVICE=import_contacts"
-    assert f"{command}   # the same, where its letter was deleted or expired" in said
+    assert f"{command}   # where its letter is gone, and was not just sent back" in said
     result = stage.qetl("resend", stage.run, "--service", "import_contacts", answer="y\n")
     assert result.exit_code == 0
     assert result.stdout == (

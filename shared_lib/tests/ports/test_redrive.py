@@ -18,7 +18,7 @@ from qualtrics_etl.aws.queues import MESSAGE_GROUP
 from qualtrics_etl.aws.redrive import DeadLetters, by_cause, dead_letters_of
 from qualtrics_etl.errors import ConfigurationError, RetryableError
 from qualtrics_etl.messages import Message
-from qualtrics_etl.status import DeadLetter
+from qualtrics_etl.status import DeadLetter, Letters
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -261,8 +261,7 @@ def test_letters_of_several_services_are_looked_at_together(pair: Pair) -> None:
         pair.access.aws.client("ssm").put_parameter(
             Name=f"{pair.access.parameters}/idle/{name}", Value=value, Type="String"
         )
-    assert dead_letters_of(pair.access, [SERVICE, "idle"]) == [
-        DeadLetter(SERVICE, "acme-etl-0123456789ab", "1", "PermanentError", "It failed.", "Mend it.")
-    ]
+    letter = DeadLetter(SERVICE, "acme-etl-0123456789ab", "1", "PermanentError", "It failed.", "Mend it.")
+    assert dead_letters_of(pair.access, [SERVICE, "idle"]) == Letters((letter,))
     assert len(pair.take(pair.dead)) == 1
     assert pair.access.queues([SERVICE]).of(SERVICE).name == pair.own.rpartition("/")[2]

@@ -13,7 +13,7 @@ from qualtrics_etl.errors import LostClaimError
 from qualtrics_etl.ledger import Cause, Entry, Held, How, Ledger, Output, State, entry_key
 from qualtrics_etl.messages import ContactsImported, FileParsed, MailingListCreated, Message
 from qualtrics_etl.ports import ObjectStore, Queues
-from qualtrics_etl.status import RunState, RunStatus, Wait, status_of
+from qualtrics_etl.status import Letters, RunState, RunStatus, Wait, status_of
 from qualtrics_etl.steps.outbox import Outbox
 from qualtrics_etl.steps.waivers import Waivers
 from qualtrics_etl.workflow import Service, Workflow
@@ -73,7 +73,7 @@ def waivers(objects: ObjectStore, queues: Queues) -> Waivers:
 
 def status(objects: ObjectStore) -> RunStatus:
     """Return how far the run is."""
-    found = status_of(WORKFLOW, objects, RUN, [])
+    found = status_of(WORKFLOW, objects, RUN, Letters())
     assert found is not None
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qualtrics_etl.errors import RetryableError
-from qualtrics_etl.status import RunState, status_of
+from qualtrics_etl.status import Letters, RunState, status_of
 
 if TYPE_CHECKING:
     from shared_lib.tests.steps.conftest import Place, Poster
@@ -23,7 +23,7 @@ def assert_one_run(place: Place, run: str) -> None:
     assert place.members() == place.contacts() == [f"p{n}@client.example" for n in range(3)]
     assert (len(place.lists()), place.scheduled()) == (1, ["Invite", "Reminder"])
     assert {key.split("/")[1] for key in place.keys("ledger/")} == {run}
-    told = status_of(place.workflow, place.bucket, run, [])
+    told = status_of(place.workflow, place.bucket, run, Letters())
     assert told is not None
     assert (told.state, bool(told.summary.file_name), [each.service for each in told.services]) == (
         RunState.FINISHED,

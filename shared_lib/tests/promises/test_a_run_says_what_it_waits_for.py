@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,8 @@ from qualtrics_etl.ledger import PUTS, Entry, How, Output, State, entry_key
 from qualtrics_etl.local.dead_letters import dead_letters
 from qualtrics_etl.messages import Message
 from qualtrics_etl.receipt import write_receipt
-from qualtrics_etl.status import DeadLetter, Progress, RunState, RunStatus, Wait, recent_runs, status_of
+from qualtrics_etl.runs import recent_runs
+from qualtrics_etl.status import DeadLetter, Letters, Progress, RunState, RunStatus, Wait, status_of
 from qualtrics_etl.steps.waivers import Waivers
 from qualtrics_etl.summary import Rows, summarize_runs
 
@@ -29,11 +31,11 @@ Contacts = Callable[..., bytes]
 
 def status(place: Place, run: str = RUN) -> RunStatus:
     """Return how far the run is."""
-    letters = [
+    letters = (
         DeadLetter(each.service, each.run, each.batch, each.error, each.cause, each.remedy)
         for each in dead_letters(place.workflow, place.queues)
-    ]
-    found = status_of(place.workflow, place.bucket, run, letters)
+    )
+    found = status_of(place.workflow, place.bucket, run, Letters(tuple(letters)))
     assert found is not None
     return found
 
@@ -332,7 +334,7 @@ def test_runs_are_listed_with_their_files_the_latest_first(client: Client, place
         client.tick()
         place.run()
         place.clock.advance(3600)
-    runs = recent_runs(place.workflow, place.bucket, 2)
+    runs = recent_runs(place.workflow, place.bucket, 2, place.clock.now())
     assert [status(place, run).summary.file_name for run in runs] == ["contacts-2.csv", "contacts-1.csv"]
     assert {run.run for run in summarize_runs(place.workflow, place.bucket)} >= set(runs)
 
@@ -343,13 +345,13 @@ def test_listing_of_runs_jumps_over_large_ones(place: Place) -> None:
         for number in range(keys):
             place.bucket.put(f"ledger/acme-etl-{run}/import_contacts/{number:05}", b"")
         place.clock.advance(60)
-    runs = recent_runs(place.workflow, place.bucket, 10)
+    runs = recent_runs(place.workflow, place.bucket, 10, place.clock.now())
     assert runs == [f"acme-etl-{run}" for run in ("dd", "cc", "bb1", "bb-fetch_more", "bb", "aa")]
 
 
 def test_run_that_nobody_knows_has_no_status(place: Place) -> None:
     """A mistyped run is not a finished one."""
-    assert status_of(place.workflow, place.bucket, "acme-etl-ffffffffffff", []) is None
+    assert status_of(place.workflow, place.bucket, "acme-etl-ffffffffffff", Letters()) is None
 
 
 # --- what is wrong before, between and behind the entries -------------------------------------------------------------
@@ -393,10 +395,11 @@ def test_run_that_wrote_nothing_down_is_there_by_its_letter(place: Place, client
     found = status(place, run)
     assert (found.state, found.summary.file_name) == (RunState.DEAD_LETTERED, "contacts.csv")
     assert progress(found)["parse_file"] == ["dead-lettered"]
-    assert (recent_runs(place.workflow, place.bucket, 9), recent_runs(place.workflow, place.bucket, 9, found.dead)) == (
-        [],
-        [run],
-    )
+    for lettered in ((), (run,)):
+        assert recent_runs(place.workflow, place.bucket, 9, place.clock.now(), lettered) == [run]
+    month_later = place.clock.now() + timedelta(days=31)
+    assert recent_runs(place.workflow, place.bucket, 9, month_later) == []
+    assert recent_runs(place.workflow, place.bucket, 9, month_later, (run,)) == [run]
     assert check_waivers_are_taken(place, found) == 1
     for each in place.queues.dead_letters_of("parse_file").receive():
         place.queues.dead_letters_of("parse_file").delete(each.receipt)
@@ -473,8 +476,8 @@ def test_suggested_waivers_are_taken(place: Place, contacts: Contacts) -> None:
     onward = Output(How.SEND, told.after("parse_file", batch="c0001").encode())
     for batch, entry in (("all", Entry(State.DONE, outputs=(onward,))), ("c0001", Entry(State.FAILED))):
         place.bucket.put(entry_key(RUN, "parse_file", batch), entry.encode())
-    letters = [DeadLetter("parse_file", RUN, "c0001", "PermanentError", "It failed.", "Mend it.")]
-    found = status_of(place.workflow, place.bucket, RUN, letters)
+    letter = DeadLetter("parse_file", RUN, "c0001", "PermanentError", "It failed.", "Mend it.")
+    found = status_of(place.workflow, place.bucket, RUN, Letters((letter,)))
     assert found is not None
     assert f'make waive STAGE=prod SERVICE=parse_file RUN={RUN} WHY="..."' in suggested(place, found)
     assert check_waivers_are_taken(place, found) == 2

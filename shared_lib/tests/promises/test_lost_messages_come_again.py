@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from qualtrics_etl import Contact, ImportContacts, ParseFile, RowContext, RowValues
+from qualtrics_etl import Contact, FetchSftpFile, ImportContacts, ParseFile, RowContext, RowValues
 from qualtrics_etl.cli.resend import lines_of
 from qualtrics_etl.cli.status import lines_of as status_lines
-from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.errors import ConfigurationError, InputError, RetryableError
 from qualtrics_etl.ledger import State
 from qualtrics_etl.local.dead_letters import dead_letters
-from qualtrics_etl.status import DeadLetter, RunState, RunStatus, status_of
+from qualtrics_etl.payloads import erased_key
+from qualtrics_etl.receipt import write_receipt
+from qualtrics_etl.runs import recent_runs
+from qualtrics_etl.status import DeadLetter, Letters, RunState, RunStatus, status_of
 from qualtrics_etl.steps.base import Delivery
 from qualtrics_etl.steps.resending import Plan, Resending
 from qualtrics_etl.steps.waivers import Waivers
@@ -29,12 +33,13 @@ IN_PAIRS = {"settings": {"rows_per_batch": 2}}
 Contacts = Callable[..., bytes]
 
 
-def letters(place: Place) -> list[DeadLetter]:
+def letters(place: Place) -> Letters:
     """Return what stands in the dead-letter queues."""
-    return [
+    seen = (
         DeadLetter(each.service, each.run, each.batch, each.error, each.cause, each.remedy)
         for each in dead_letters(place.workflow, place.queues)
-    ]
+    )
+    return Letters(tuple(seen))
 
 
 def status(place: Place, run: str) -> RunStatus:
@@ -42,6 +47,15 @@ def status(place: Place, run: str) -> RunStatus:
     found = status_of(place.workflow, place.bucket, run, letters(place))
     assert found is not None
     return found
+
+
+def said_of(place: Place, run: str) -> str:
+    """Return what `qetl status RUN` says, as it is asked where something speaks for lost messages."""
+    try:
+        plan = look(place, run)
+    except ConfigurationError:
+        plan = None
+    return "\n".join(status_lines(status(place, run), "prod", place.clock.now(), plan))
 
 
 def look(place: Place, run: str, **options: object) -> Plan:
@@ -63,7 +77,7 @@ def assert_ended_as_usual(place: Place, run: str, people: int = 5) -> None:
     assert (place.members(), place.contacts()) == (expected, expected)
     assert (len(place.lists()), place.scheduled()) == (1, ["Invite", "Reminder"])
     assert (place.calls("POST /mailinglists"), place.calls("POST /distributions")) == (1, 1)
-    assert (status(place, run).state, letters(place)) == (RunState.FINISHED, [])
+    assert (status(place, run).state, letters(place)) == (RunState.FINISHED, Letters())
     assert look(place, run).is_empty
 
 
@@ -127,7 +141,7 @@ def test_deleted_letter_is_made_again(place: Place, client: Client, contacts: Co
     assert look(place, run).is_empty
     assert [each.why_not for each in look(place, run).lost] == ["its dead letter is there: make redrive"]
     delete_letters(place, "import_contacts")
-    said = "\n".join(status_lines(status(place, run), "prod", place.clock.now()))
+    said = said_of(place, run)
     assert "import_contacts batch 00001: PermanentError (no letter is seen)" in said
     assert f"make resend STAGE=prod RUN={run} SERVICE=import_contacts   #" in said
     assert "make redrive" not in said
@@ -154,7 +168,7 @@ def test_letter_that_was_only_hidden_does_nothing_twice(place: Place, client: Cl
     place.fault("failed_job", skip=1)
     run = fetch(place, client, contacts(5))
     found = Resending(place.workflow, place.bucket, place.queues)
-    assert found.send(found.look(run, [], place.clock.now())) == 1
+    assert found.send(found.look(run, Letters(), place.clock.now())) == 1
     place.run()
     place.redrive("import_contacts")
     place.run()
@@ -291,9 +305,9 @@ def test_run_that_stands_for_days_is_said_to_have_lost_messages(
     place.lose("create_mailing_list")
     run = fetch(place, client, contacts(2))
     command = f"make resend STAGE=prod RUN={run}   # nothing has changed for 4 days"
-    assert command not in "\n".join(status_lines(status(place, run), "prod", place.clock.now()))
+    assert command not in said_of(place, run)
     place.clock.advance(timedelta(days=4, minutes=1).total_seconds())
-    assert command in "\n".join(status_lines(status(place, run), "prod", place.clock.now()))
+    assert command in said_of(place, run)
     place.clock.advance(timedelta(days=26).total_seconds())
     plan = look(place, run)
     assert plan.is_empty
@@ -331,6 +345,210 @@ class ImportOneBadLanguage(ImportContacts):
     def build_contact(self, row: RowValues, *, context: RowContext) -> Contact:
         contact = super().build_contact(row, context=context)
         return replace(contact, language="none") if contact.email == "p2@client.example" else contact
+
+
+# --- a workflow that changed meanwhile --------------------------------------------------------------------------------
+
+
+SECOND = ("fetch_sftp_file", "parse_b", "list_b", "import_b", "schedule_b")
+KINDS = {
+    "parse_b": {"kind": "parse_file"},
+    "list_b": {"kind": "create_mailing_list"},
+    "import_b": {"kind": "import_contacts"},
+    "schedule_b": {"kind": "schedule_distribution"},
+}
+
+
+def change_workflow(place: Place, chains: dict[str, tuple[str, ...]], **kinds: dict[str, object]) -> None:
+    """Deploy other chains."""
+    place.settings["schedule_b"] = place.config.services["schedule_distribution"]
+    place.workflow = place.workflow_of(chains, {**KINDS, **kinds})
+    place.rebuild_queues()
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["a chain more", "other names"])
+def test_finished_run_is_not_begun_anew_in_a_new_chain(
+    place: Place, client: Client, contacts: Contacts, renamed: bool
+) -> None:
+    """A chain that came after a run is none of the run's: nothing is queued in it, and nothing is sent."""
+    chain = tuple(place.workflow.services)
+    run = fetch(place, client, contacts(3))
+    change_workflow(place, {"second": SECOND} if renamed else {"contacts": chain, "second": SECOND})
+    place.clock.advance(timedelta(days=5).total_seconds())
+    assert resend(place, run) == 0
+    assert "make resend" not in said_of(place, run)
+    assert (len(place.lists()), place.scheduled()) == (1, ["Invite", "Reminder"])
+    assert renamed or status(place, run).state is RunState.FINISHED
+
+
+def test_lost_message_goes_where_it_went(place: Place, client: Client, contacts: Contacts) -> None:
+    """An intake that is now before the run's own takes nothing over."""
+    chain = tuple(place.workflow.services)
+    place.lose("parse_file")
+    run = fetch(place, client, contacts(3))
+    intake = {"kind": "fetch_sftp_file"}
+    change_workflow(place, {"second": ("fetch_b", *SECOND[1:]), "contacts": chain}, fetch_b=intake)
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run, people=3)
+    assert place.keys(f"ledger/{run}/parse_b/") == []
+
+
+def test_service_behind_a_finished_run_is_not_waited_for(place: Place, client: Client, contacts: Contacts) -> None:
+    """A reminder that was added to the workflow is none of the runs that had ended before."""
+    chain = tuple(place.workflow.services)
+    place.use(*chain[:-1])
+    run = fetch(place, client, contacts(3))
+    place.use(*chain)
+    place.clock.advance(timedelta(days=5).total_seconds())
+    assert status(place, run).state is RunState.FINISHED
+    assert "make resend" not in said_of(place, run)
+
+
+# --- what was left to do behind a record ------------------------------------------------------------------------------
+
+
+def test_fates_of_rows_that_were_not_published_are(place: Place, client: Client, contacts: Contacts) -> None:
+    """Who died behind the record left rows unaccounted for; the message, sent again, has it written down."""
+    place.use(parse_file=IN_PAIRS)
+    first_mark = "/schedule_distribution/arrived/00000/00000"
+    place.mishap(first_mark, meanwhile=lambda: place.lose("import_contacts", again=True))
+    run = fetch(place, client, contacts(5))
+    open_rows = "Batch 00000 is done, and what became of its rows was not written down yet: make resend."
+    assert open_rows in receipt(place, run)
+    assert ("import_contacts", "00000", State.DONE) in [(e.service, e.batch, e.state) for e in look(place, run).lost]
+    assert "import_contacts batch 00000: `done`, sent again to finish" in "\n".join(lines_of(look(place, run)))
+    resend(place, run)
+    assert receipt(place, run).count("loaded") == 5
+    assert_ended_as_usual(place, run)
+
+
+def test_post_that_was_not_closed_is(poster: Poster, place: Place) -> None:
+    """The client's key stands for its run for good, also when the ledger of the run has expired."""
+    place.mishap("send ", skip=1, meanwhile=lambda: place.lose("receive_post", again=True))
+    run = poster.post_until_accepted()
+    place.run()
+    assert resend(place, run) >= 1
+    assert_ended_as_usual(place, run, people=3)
+    place.clock.advance(timedelta(days=92).total_seconds())
+    for key in [*place.keys(f"ledger/{run}/"), *place.keys(f"payloads/{run}/")]:
+        place.bucket.delete(key)
+    assert poster.post() is not None
+    place.run()
+    assert (len(place.lists()), place.scheduled()) == (1, ["Invite", "Reminder"])
+
+
+def test_whole_block_of_marks_is_told(place: Place, client: Client, contacts: Contacts) -> None:
+    """Who died between the last mark of a block and saying that it is whole does not hold the invitation up."""
+    place.use(parse_file={"settings": {"rows_per_batch": 1}})
+    place.fault("failed_job", skip=50)
+    place.fault("failed_job", skip=101)
+    run = fetch(place, client, contacts(103))
+    first, second = (each.batch for each in letters(place).seen)
+    assert (int(first) < 100, int(second) >= 100) == (True, True)
+    wiring = place.step("import_contacts")._wiring
+    place.mishap("/schedule_distribution/complete/00000", RetryableError("S3 is away."))
+    with pytest.raises(RetryableError):
+        Waivers(place.workflow, wiring.objects, wiring.queues).waive(run, "import_contacts", first, "Sent anew.")
+    delete_letters(place, "import_contacts")
+    assert resend(place, run) == 1
+    assert (status(place, run).state, place.scheduled()) == (RunState.FINISHED, ["Invite", "Reminder"])
+
+
+# --- when it is suggested ---------------------------------------------------------------------------------------------
+
+
+def test_letters_that_can_not_all_be_seen_are_not_said_to_be_gone(
+    place: Place, client: Client, contacts: Contacts
+) -> None:
+    """Of a FIFO queue ten letters are seen: of the others nobody says that they were deleted, and none is doubled."""
+    place.use(parse_file={"settings": {"rows_per_batch": 1}}, import_contacts={"concurrency": "serial"})
+    place.fault("failed_job", count=12)
+    run = fetch(place, client, contacts(12))
+    some = Letters(letters(place).seen[:10], frozenset({"import_contacts"}))
+    found = status_of(place.workflow, place.bucket, run, some)
+    assert found is not None
+    assert "no letter is seen" not in "\n".join(status_lines(found, "prod", place.clock.now()))
+    assert Resending(place.workflow, place.bucket, place.queues).look(run, some, place.clock.now()).is_empty
+
+
+def test_tick_is_never_suggested(place: Place, client: Client, contacts: Contacts) -> None:
+    """A tick that failed and has no letter any more is looked at by the next one."""
+    place.steps["fetch_sftp_file"] = FetchNothing
+    client.drop(content=contacts(2), age_seconds=600)
+    client.tick()
+    place.run()
+    delete_letters(place, "fetch_sftp_file")
+    tick = place.keys("ledger/")[0].split("/")[1]
+    assert "(no letter is seen)" in said_of(place, tick)
+    assert "make resend" not in said_of(place, tick)
+
+
+def test_erased_run_is_refused(place: Place, client: Client, contacts: Contacts) -> None:
+    """What is open of a run without its data can't be worked on, so nothing is sent and nothing suggested."""
+    place.lose("create_mailing_list")
+    run = fetch(place, client, contacts(3))
+    for key in place.keys(f"payloads/{run}/"):
+        place.bucket.delete(key)
+    place.bucket.put(erased_key(run), b'{"erased": [{"at": "2026-11-22T09:10:00Z"}]}')
+    place.clock.advance(timedelta(days=5).total_seconds())
+    assert "make resend" not in said_of(place, run)
+    with pytest.raises(ConfigurationError, match=r"was erased on 2026-11-22T09:10:00Z, so what is open"):
+        look(place, run)
+
+
+def test_lost_message_beside_a_letter_is_suggested(place: Place, client: Client, contacts: Contacts) -> None:
+    """A run that has a dead letter as well may have lost others."""
+    place.use(parse_file=IN_PAIRS)
+    place.fault("failed_job")
+    place.lose("import_contacts", skip=1)
+    run = fetch(place, client, contacts(5))
+    assert len(letters(place).seen) == 1
+    assert "make resend" not in said_of(place, run)
+    place.clock.advance(timedelta(days=4, minutes=1).total_seconds())
+    assert f"make resend STAGE=prod RUN={run}   # nothing has changed for 4 days" in said_of(place, run)
+
+
+def test_run_whose_first_message_was_lost_is_listed(place: Place, client: Client, contacts: Contacts) -> None:
+    """A file that was taken, and of which no service has heard, is a run, and after four days it is said what to do."""
+    place.lose("parse_file")
+    run = fetch(place, client, contacts(2))
+    assert recent_runs(place.workflow, place.bucket, 9, place.clock.now()) == [run]
+    place.clock.advance(timedelta(days=4, minutes=1).total_seconds())
+    assert f"make resend STAGE=prod RUN={run}   # nothing has changed for 4 days" in said_of(place, run)
+
+
+def test_post_of_which_no_service_has_heard_is_listed(poster: Poster, place: Place) -> None:
+    """What was answered with 202 is a run from that moment on."""
+    place.lose("receive_post")
+    run = poster.post_until_accepted()
+    place.run()
+    assert recent_runs(place.workflow, place.bucket, 9, place.clock.now()) == [run]
+    place.clock.advance(timedelta(days=4, minutes=1).total_seconds())
+    assert f"make resend STAGE=prod RUN={run}   # nothing has changed for 4 days" in said_of(place, run)
+
+
+def test_service_is_named_where_nothing_of_it_is_open(place: Place, client: Client, contacts: Contacts) -> None:
+    """That nothing is open at one service does not say that nothing is open."""
+    place.lose("import_contacts")
+    run = fetch(place, client, contacts(2))
+    assert list(lines_of(look(place, run, service="create_mailing_list"), "create_mailing_list")) == [
+        f"Run {run}: nothing of it is open at create_mailing_list, so nothing is sent."
+    ]
+
+
+def receipt(place: Place, run: str) -> str:
+    """Return the receipt of a run."""
+    out = io.StringIO()
+    write_receipt(place.workflow, place.bucket, run, "import_contacts", out)
+    return out.getvalue()
+
+
+class FetchNothing(FetchSftpFile):
+    """No file can be used."""
+
+    @override
+    def keep_file(self, name: str) -> bool:
+        raise InputError("It can't be used.", remedy="Mend it.", file=name)
 
 
 def delete_letters(place: Place, service: str) -> None:

@@ -23,7 +23,7 @@ from qualtrics_etl.errors import PreconditionFailedError
 from qualtrics_etl.ledger import Ledger
 from qualtrics_etl.messages import FileFetched
 from qualtrics_etl.payloads import content_key, content_run, erased_key
-from qualtrics_etl.status import file_of_run
+from qualtrics_etl.runs import input_of
 from qualtrics_etl.workflow import Workflow
 
 CHUNK_BYTES = 1 << 20
@@ -94,7 +94,8 @@ class Erasure:
     def look(self) -> Found:
         """Return what there is to erase; nothing is changed."""
         own = {place: tuple(self._versions(f"{place}/{self._run}/")) for place in PREFIXES}
-        fetched = file_of_run(self._workflow, self._objects, self._run)
+        taken = input_of(self._workflow, self._objects, self._run)
+        fetched = taken.file if taken else None
         if fetched is None:
             return Found({**own, "file": ()})
         others = dict(self._copies_of_others(fetched.sha256))

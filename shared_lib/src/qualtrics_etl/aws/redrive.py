@@ -23,7 +23,7 @@ from qualtrics_etl.aws.access import StageAccess, stage_failures
 from qualtrics_etl.aws.queues import MESSAGE_GROUP, SqsQueue
 from qualtrics_etl.errors import OutcomeUnknownError, PermanentError, RetryableError
 from qualtrics_etl.messages import Message
-from qualtrics_etl.status import DeadLetter
+from qualtrics_etl.status import DeadLetter, Letters
 from qualtrics_etl.steps.base import CAUSE_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -95,18 +95,24 @@ class Cause:
         return found
 
 
-def dead_letters_of(access: StageAccess, services: Iterable[str]) -> list[DeadLetter]:
+def dead_letters_of(access: StageAccess, services: Iterable[str]) -> Letters:
     """Return what stands in the dead-letter queues of several services, without taking it: as `DeadLetters.look`."""
 
-    def look(service: str) -> list[DeadLetter]:
+    def look(service: str) -> tuple[list[DeadLetter], bool]:
         letters = DeadLetters(access, service)
         # An empty queue is only told by its count: a look at it would wait for letters that may come.
-        found = letters.look() if letters.count() else []
-        return [DeadLetter(service, each.run, each.batch, each.error, each.cause, each.remedy) for each in found]
+        count = letters.count()
+        found = letters.look() if count else []
+        seen = [DeadLetter(service, each.run, each.batch, each.error, each.cause, each.remedy) for each in found]
+        return seen, len(seen) < count
 
     services = list(services)
     with ThreadPoolExecutor(max(1, len(services))) as looking:
-        return [letter for found in looking.map(look, services) for letter in found]
+        looked = dict(zip(services, looking.map(look, services), strict=True))
+    return Letters(
+        tuple(letter for seen, _ in looked.values() for letter in seen),
+        frozenset(service for service, (_, is_partly) in looked.items() if is_partly),
+    )
 
 
 def by_cause(letters: Iterable[Letter]) -> list[Cause]:

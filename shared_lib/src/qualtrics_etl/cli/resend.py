@@ -13,6 +13,7 @@ from qualtrics_etl.aws.redrive import dead_letters_of
 from qualtrics_etl.cli.access import open_stage, stop_between
 from qualtrics_etl.cli.status import names_of
 from qualtrics_etl.cli.terminal import confirm, counting_bar
+from qualtrics_etl.ledger import State
 from qualtrics_etl.steps.resending import Lost, Plan, Resending
 
 EXIT_LEFT = 1
@@ -60,7 +61,7 @@ def resend(
     resending = Resending(opened.workflow, opened.objects, opened.queues)
     letters = dead_letters_of(opened.access, opened.workflow.services)
     plan = resending.look(run, letters, datetime.now(UTC), service=service, outcome_unknown=outcome_unknown)
-    for line in lines_of(plan):
+    for line in lines_of(plan, service):
         typer.echo(line)
     left = EXIT_LEFT if any(each.message is None for each in plan.lost) else 0
     if plan.is_empty or dry_run:
@@ -76,10 +77,14 @@ def resend(
     raise typer.Exit(left if sent == total else EXIT_INTERRUPTED)
 
 
-def lines_of(plan: Plan) -> Iterator[str]:
-    """Yield what a person has to know before the answer."""
+def lines_of(plan: Plan, service: str | None = None) -> Iterator[str]:
+    """Yield what a person has to know before the answer.
+
+    Args:
+        service: The only one that is asked for.
+    """
     if plan.is_empty and not plan.lost:
-        yield f"Run {plan.run}: nothing of it is open, so nothing is sent."
+        yield f"Run {plan.run}: nothing of it is open{f' at {service}' if service else ''}, so nothing is sent."
         return
     yield f"Run {plan.run}"
     yield from _grouped(plan.lost)
@@ -95,6 +100,8 @@ def _grouped(lost: Iterable[Lost]) -> Iterator[str]:
     for each in lost:
         state = "not begun" if each.state is None else f"`{each.state.value}`"
         fate = f"left, {each.why_not}" if each.message is None else f"{state}, sent again"
+        if each.message is not None and each.state is State.DONE:
+            fate = "`done`, sent again to finish what was left to write"
         groups.setdefault((each.service, fate), []).append(each.batch)
     for (service, fate), batches in groups.items():
         yield f"  {service}{names_of(tuple(batches))}: {fate}"

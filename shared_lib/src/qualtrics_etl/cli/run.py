@@ -30,7 +30,7 @@ from qualtrics_etl.local.dead_letters import Waiting, dead_letters
 from qualtrics_etl.local.repository import Repository, open_repository
 from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
 from qualtrics_etl.receipt import importers_of, receipt_path
-from qualtrics_etl.status import DeadLetter, status_of
+from qualtrics_etl.status import DeadLetter, Letters, status_of
 from qualtrics_etl.summary import RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
 
 NARROWEST_LOG = 120
@@ -237,8 +237,8 @@ def _write_receipts(repository: Repository, place: LocalRun, run: RunSummary) ->
 
 
 def _waits_of(run: RunSummary, repository: Repository, place: LocalRun, waiting: list[Waiting]) -> Iterator[str]:
-    letters = [DeadLetter(each.service, each.run, each.batch, each.error, each.cause, each.remedy) for each in waiting]
-    found = status_of(repository.workflow, place.objects, run.run, letters)
+    letters = (DeadLetter(each.service, each.run, each.batch, each.error, each.cause, each.remedy) for each in waiting)
+    found = status_of(repository.workflow, place.objects, run.run, Letters(tuple(letters)))
     return wait_lines(found) if found else iter(())
 
 

@@ -13,9 +13,20 @@ import typer
 from qualtrics_etl.aws.redrive import dead_letters_of
 from qualtrics_etl.catalogue import Level
 from qualtrics_etl.cli.access import OpenStage, open_stage
-from qualtrics_etl.errors import ConfigurationError
+from qualtrics_etl.errors import ConfigurationError, PermanentError
 from qualtrics_etl.messages import WHOLE_RUN
-from qualtrics_etl.status import DeadLetter, Progress, RunState, RunStatus, ServiceStatus, Wait, recent_runs, status_of
+from qualtrics_etl.runs import recent_runs
+from qualtrics_etl.status import (
+    DeadLetter,
+    Letters,
+    Progress,
+    RunState,
+    RunStatus,
+    ServiceStatus,
+    Wait,
+    status_of,
+)
+from qualtrics_etl.steps.resending import Plan, Resending
 from qualtrics_etl.summary import LONG_AGO, Rows, RunSummary
 
 EXIT_DEAD_LETTERED = 1
@@ -60,7 +71,8 @@ def status(
     """  # noqa: D301 - the command line reads \b as "keep these lines as they are"
     opened = open_stage(Path.cwd(), stage)
     letters = dead_letters_of(opened.access, opened.workflow.services)
-    runs = [run] if run else recent_runs(opened.workflow, opened.objects, limit, letters)
+    now = datetime.now(UTC)
+    runs = [run] if run else recent_runs(opened.workflow, opened.objects, limit, now, letters.runs)
     found = _statuses(opened, runs, letters)
     if run and not found:
         raise ConfigurationError(
@@ -69,7 +81,7 @@ def status(
     if json:
         typer.echo("".join(f"{orjson.dumps(as_json(each)).decode()}\n" for each in found), nl=False)
     elif run:
-        for line in lines_of(found[0], stage, datetime.now(UTC)):
+        for line in lines_of(found[0], stage, now, _plan(opened, found[0], letters, now)):
             typer.echo(line)
     else:
         for line in [line for each in found for line in _listed(each)] or [f"Stage {stage} has no runs."]:
@@ -82,13 +94,33 @@ def read_statuses(opened: OpenStage, runs: Iterable[str]) -> list[RunStatus]:
     return _statuses(opened, runs, dead_letters_of(opened.access, opened.workflow.services))
 
 
-def _statuses(opened: OpenStage, runs: Iterable[str], letters: list[DeadLetter]) -> list[RunStatus]:
+def _statuses(opened: OpenStage, runs: Iterable[str], letters: Letters) -> list[RunStatus]:
     found = (status_of(opened.workflow, opened.objects, each, letters) for each in runs)
     return [each for each in found if each is not None]
 
 
-def lines_of(run: RunStatus, stage: str, now: datetime) -> Iterator[str]:
-    """Yield what a person is shown of a run."""
+def _plan(opened: OpenStage, run: RunStatus, letters: Letters, now: datetime) -> Plan | None:
+    """Return what could be sent again of a run that may have lost messages; None where there is no sign of that."""
+    if all(each.seen for each in run.dead) and not stands_still(run, now):
+        return None
+    try:
+        return Resending(opened.workflow, opened.objects, opened.queues).look(run.run, letters, now)
+    except (ConfigurationError, PermanentError):  # a tick, an erased run: nothing is sent of those
+        return None
+
+
+def stands_still(run: RunStatus, now: datetime) -> bool:
+    """Whether a run is not finished, and nothing has changed for longer than a queue keeps a message."""
+    is_open = run.state in (RunState.WAITING, RunState.DEAD_LETTERED)
+    return is_open and LONG_AGO < max(run.last_written_at, run.taken_at) < now - QUEUE_KEEPS
+
+
+def lines_of(run: RunStatus, stage: str, now: datetime, plan: Plan | None = None) -> Iterator[str]:
+    """Yield what a person is shown of a run.
+
+    Args:
+        plan: What could be sent again of it; None where nothing speaks for lost messages.
+    """
     file = f", file {run.summary.file_name}" if run.summary.file_name else ""
     yield f"Run {run.run}{file}: {run.state.value}, {_last_change(run)}"
     if run.unreadable:
@@ -104,7 +136,7 @@ def lines_of(run: RunStatus, stage: str, now: datetime) -> Iterator[str]:
         yield ""
         yield from wait_lines(run)
     yield from _dead_lines(run.dead)
-    if commands := list(_next_commands(run, stage, now)):
+    if commands := list(_next_commands(run, stage, now, plan)):
         yield "\nNext:"
         yield from (f"  {command}" for command in commands)
 
@@ -230,14 +262,14 @@ def _dead_lines(dead: Iterable[DeadLetter]) -> Iterator[str]:
         yield f"\nand {len(causes) - SHOWN_CAUSES} more causes; --json shows all."
 
 
-def _next_commands(run: RunStatus, stage: str, now: datetime) -> Iterator[str]:
-    resend = f"make resend STAGE={stage} RUN={run.run}"
+def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None) -> Iterator[str]:
+    resend, resendable = f"make resend STAGE={stage} RUN={run.run}", plan.services if plan else ()
     for each in run.services:
         if each.dead:
             if any(letter.seen for letter in each.dead.values()):
                 yield f"make redrive STAGE={stage} SERVICE={each.service}   # when the cause is gone"
-            if not all(letter.seen for letter in each.dead.values()):
-                yield f"{resend} SERVICE={each.service}   # the same, where its letter was deleted or expired"
+            if each.service in resendable and not all(letter.seen for letter in each.dead.values()):
+                yield f"{resend} SERVICE={each.service}   # where its letter is gone, and was not just sent back"
         batches = each.batches(Progress.DEAD_LETTERED) if not each.takes_in else ()
         if batches:
             # A service that works on runs is given up as a whole, however far it was continued.
@@ -246,7 +278,7 @@ def _next_commands(run: RunStatus, stage: str, now: datetime) -> Iterator[str]:
     for wait in run.waits:
         if wait.untold and wait.waived:
             yield f"{waive_command(run.run, wait.for_service, list(wait.batches), stage)}   # again, to finish it"
-    if run.state is RunState.WAITING and LONG_AGO < run.last_written_at < now - QUEUE_KEEPS:
+    if resendable and stands_still(run, now):
         yield f"{resend}   # nothing has changed for {QUEUE_KEEPS.days} days, and no queue keeps a message longer"
 
 

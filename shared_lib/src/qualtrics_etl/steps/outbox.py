@@ -85,13 +85,11 @@ class Outbox:
         Marks lie in blocks, so that an arrival lists its block only, and a complete block lists the blocks. Two who
         both see the set complete both tell: that falls to the claim.
         """
-        total = message.fact(FileParsed).batches
-        block = int(message.batch.partition(".")[0]) // ARRIVALS_IN_BLOCK
+        total, block = message.fact(FileParsed).batches, block_of(message.batch)
         here = f"ledger/{message.run}/{message.service}"
         self._objects.put(f"{here}/arrived/{block:05}/{mark}", b"")
         marks = self._names(f"{here}/arrived/{block:05}/")
-        numbers = range(block * ARRIVALS_IN_BLOCK, min(total, (block + 1) * ARRIVALS_IN_BLOCK))
-        if not all(_has_arrived(batch_name(number), marks) for number in numbers):
+        if not has_block(message, marks):
             return
         self._objects.put(f"{here}/complete/{block:05}", b"")
         if len(self._names(f"{here}/complete/")) * ARRIVALS_IN_BLOCK >= total:
@@ -129,6 +127,18 @@ def each_batch_of(message: Message) -> list[Message]:
 def split_mark(batch: str) -> str:
     """Return the mark at a fan-in that two halves will arrive in a batch's place."""
     return f"{batch}=2"
+
+
+def block_of(batch: str) -> int:
+    """Return the block of marks in which a batch, or a part of it, is marked."""
+    return int(batch.partition(".")[0]) // ARRIVALS_IN_BLOCK
+
+
+def has_block(message: Message, marks: Set[str]) -> bool:
+    """Whether all batches have come that are marked in the same block as this message's."""
+    total, block = message.fact(FileParsed).batches, block_of(message.batch)
+    numbers = range(block * ARRIVALS_IN_BLOCK, min(total, (block + 1) * ARRIVALS_IN_BLOCK))
+    return all(_has_arrived(batch_name(number), marks) for number in numbers)
 
 
 def _has_arrived(batch: str, marks: Set[str]) -> bool:

@@ -2,32 +2,25 @@
 
 A dead letter may be deleted, or expire; a message may wait longer than its queue keeps it. What they said is still in
 the ledger: in what the work before them recorded that it sends. No queue tells what it holds, so everything is sent
-that is neither settled, nor at a worker, nor there as a dead letter. What then comes twice falls to the claim.
+that is neither settled, nor at a worker, nor there as a dead letter. What then comes twice falls to the claim. What is
+done and was not finished behind that (who did it died) is sent as well: the step finishes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
 from qualtrics_etl.errors import ConfigurationError, OutcomeUnknownError
-from qualtrics_etl.ledger import Held, How, Ledger, Output, State
-from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FileFetched, FilePosted, Message
-from qualtrics_etl.payloads import post_key, post_run
+from qualtrics_etl.ledger import Held, How, Output, State
+from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FilePosted, Message
+from qualtrics_etl.payloads import outcomes_prefix
 from qualtrics_etl.ports import ObjectStore, Queues
-from qualtrics_etl.status import (
-    DeadLetter,
-    Progress,
-    RunLedger,
-    RunStatus,
-    begins_at,
-    file_entry_of,
-    read_ledger,
-    status_in,
-)
-from qualtrics_etl.steps.outbox import Outbox, each_batch_of, fan_in_of, split_mark
+from qualtrics_etl.runs import input_of, posted_entry
+from qualtrics_etl.status import Letters, Progress, RunLedger, RunStatus, read_ledger, status_in
+from qualtrics_etl.steps.outbox import Outbox, block_of, each_batch_of, fan_in_of, has_block, split_mark
 from qualtrics_etl.workflow import Workflow
 
 SENT_TOGETHER = 500
@@ -72,7 +65,13 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to send."""
-        return not self.marks and not any(each.message for each in self.lost)
+        return not self.services
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services to which something is sent."""
+        told = (each.service for each in self.lost if each.message is not None)
+        return tuple(dict.fromkeys((*told, *(Message.decode(each.message).service for each in self.marks))))
 
 
 class Resending:
@@ -86,7 +85,7 @@ class Resending:
     def look(
         self,
         run: str,
-        letters: Iterable[DeadLetter],
+        letters: Letters,
         now: datetime,
         *,
         service: str | None = None,
@@ -96,11 +95,12 @@ class Resending:
 
         Args:
             letters: What stands in the dead-letter queues: that is not lost.
+            now: What expired before that is not sent.
             service: Only messages for this one.
             outcome_unknown: Also work of which nobody knows what Qualtrics did.
 
         Raises:
-            ConfigurationError: There is no such run, or it is a tick of a schedule.
+            ConfigurationError: There is no such run, it is a tick of a schedule, or its data was erased.
             PermanentError: Its ledger can't be read.
         """
         ledger = RunLedger()
@@ -115,6 +115,11 @@ class Resending:
             raise ConfigurationError(
                 f"{run} is a tick of a schedule, and need not be repeated.",
                 remedy="The next tick looks again; at once: make tick STAGE=...",
+            )
+        if found.erased_at:
+            raise ConfigurationError(
+                f"The personal data of run {run} was erased on {found.erased_at}, so what is open can't be worked on.",
+                remedy="Give that up (make waive); the client sends the missing rows in a new file.",
             )
         reading = _Reading(self._workflow, self._objects, ledger, found, now, outcome_unknown=outcome_unknown)
         lost = tuple(each for each in reading.lost() if service in (None, each.service))
@@ -170,24 +175,33 @@ class _Reading:
         self._now = now
         self._outcome_unknown = outcome_unknown
         self._seen = {(each.service, each.batch) for each in found.dead if each.seen}
+        self._taken = input_of(workflow, objects, found.run)
         self._told: Mapping[_Piece, Message] = {(each.service, each.batch): each for each in self._messages()}
 
     def lost(self) -> Iterator[Lost]:
         """Yield what is not settled, each with its message, or why it is not sent."""
         unsettled = (Progress.QUEUED, Progress.UNDER_WAY, Progress.DEAD_LETTERED)
-        for service in self._found.services:
-            for batch in service.batches(*unsettled):
-                yield self._lost(service.service, batch, self._ledger.entries.get((service.service, batch)))
+        for each in self._found.services:
+            for batch in each.batches(*unsettled):
+                yield self._lost(each.service, batch, self._ledger.entries.get((each.service, batch)))
+            yield from self._unfinished(each.service)
 
     def marks(self) -> Iterator[Output]:
         """Yield marks that those who waited for them never got."""
+        marked = set[tuple[str, int]]()
         for output in self._outputs():
             message = Message.decode(output.message)
             mark = {How.ARRIVE: message.batch, How.SPLIT: split_mark(message.batch)}.get(output.how)
             if mark is None or (message.service, WHOLE_RUN) in self._ledger.entries or not self._lives(message):
                 continue
-            if mark not in self._ledger.marks.get(message.service, set()):
+            there, block = self._ledger.marks.get(message.service, set()), block_of(message.batch)
+            if mark not in there:
                 yield output
+            elif block not in self._ledger.complete.get(message.service, set()) and has_block(message, there):
+                # All marks of the block have come, and whoever brought the last one did not get as far as saying so.
+                if (message.service, block) not in marked:
+                    yield output
+                marked.add((message.service, block))
 
     def _lost(self, service: str, batch: str, held: Held | None) -> Lost:
         state = held.entry.state if held else None
@@ -211,12 +225,37 @@ class _Reading:
             return Lost(service, batch, state, message, outcome_unknown=unknown)
         return Lost(service, batch, state, None, why_not, unknown)
 
+    def _unfinished(self, service: str) -> Iterator[Lost]:
+        """Yield work that is done, with something left to do behind it: to publish rows' fates, to close a POST."""
+        published: set[str] | None = None
+        for (name, batch), held in self._ledger.entries.items():
+            message = self._told.get((name, batch))
+            if name != service or held.entry.state is not State.DONE or message is None or not self._lives(message):
+                continue
+            if held.entry.rows_key is not None:
+                published = self._published(service) if published is None else published
+                is_left = batch not in published
+            else:
+                is_left = message.has(FilePosted) and self._is_open_post(service)
+            if is_left:
+                yield Lost(service, batch, State.DONE, message)
+
+    def _published(self, service: str) -> set[str]:
+        """Return the batches of which it is published what became of their rows."""
+        here = outcomes_prefix(f"{self._found.run}/{service}")
+        return {each.key.removeprefix(here).removesuffix(".csv") for each in self._objects.list(here)}
+
+    def _is_open_post(self, service: str) -> bool:
+        posted = posted_entry(self._workflow, self._objects, service, self._found.run)
+        return posted is not None and posted.entry.state is State.INTENT
+
     def _lives(self, message: Message) -> bool:
         return message.expires_at > self._now
 
     def _messages(self) -> Iterator[Message]:
         """Yield everything that was sent, or should have been."""
-        yield from self._first()
+        if self._taken is not None:
+            yield from self._taken.sent
         for output in self._outputs():
             yield from _messages_of(output)
 
@@ -224,28 +263,6 @@ class _Reading:
         for held in self._ledger.entries.values():
             if held.entry.state in (State.DONE, State.WAIVED):
                 yield from held.entry.outputs
-
-    def _first(self) -> Iterator[Message]:
-        """Yield what a run begins with: its file was fetched, or POSTed."""
-        run, name = self._found.run, self._workflow.name
-        held = file_entry_of(self._workflow, self._objects, run)
-        if held is not None and isinstance(held.entry.fact, FileFetched):
-            for service in begins_at(self._workflow, self._objects, run):
-                expires_at = held.written_at + MESSAGE_LIFETIME
-                yield Message(name, run, service, WHOLE_RUN, expires_at, context=(held.entry.fact,))
-            return
-        for service in self._workflow.starts():
-            if (posted := self._posted(service)) is not None:
-                yield Message(name, run, service, WHOLE_RUN, posted.expires_at, context=(posted,))
-
-    def _posted(self, service: str) -> FilePosted | None:
-        here = post_key(service, "")
-        for each in self._objects.list(here):
-            if post_run(self._workflow.name, service, each.key.removeprefix(here)) == self._found.run:
-                held = Ledger(self._objects).read(each.key)
-                fact = held.entry.fact if held else None
-                return fact if isinstance(fact, FilePosted) else None
-        return None
 
 
 def _messages_of(output: Output) -> Iterator[Message]:

@@ -21,7 +21,7 @@ from qualtrics_etl.ledger import WAIVED_ROWS, Entry, Held, How, Ledger, Output, 
 from qualtrics_etl.messages import WHOLE_RUN, ContactsImported, FileParsed, Message
 from qualtrics_etl.payloads import batch_name, rows_of_batch_key
 from qualtrics_etl.ports import ObjectStore, Queues
-from qualtrics_etl.status import begins_at
+from qualtrics_etl.runs import input_of
 from qualtrics_etl.steps.outbox import Outbox
 from qualtrics_etl.workflow import Workflow
 
@@ -170,7 +170,8 @@ class Waivers:
                     yield held.entry.fact
 
     def _begins_at(self, run: str) -> tuple[str, ...]:
-        return begins_at(self._workflow, self._objects, run)
+        found = input_of(self._workflow, self._objects, run)
+        return found.services if found else ()
 
     def _imports_behind(self, service: str) -> bool:
         return any(
