@@ -121,7 +121,7 @@ class Resending:
                 f"The personal data of run {run} was erased on {found.erased_at}, so what is open can't be worked on.",
                 remedy="Give that up (make waive); the client sends the missing rows in a new file.",
             )
-        reading = _Reading(self._workflow, self._objects, ledger, found, now, outcome_unknown=outcome_unknown)
+        reading = _Reading(self._workflow, self._objects, ledger, found, letters, now, outcome_unknown=outcome_unknown)
         lost = tuple(each for each in reading.lost() if service in (None, each.service))
         marks = tuple(each for each in reading.marks() if service in (None, Message.decode(each.message).service))
         return Plan(run, lost, marks)
@@ -164,6 +164,7 @@ class _Reading:
         objects: ObjectStore,
         ledger: RunLedger,
         found: RunStatus,
+        letters: Letters,
         now: datetime,
         *,
         outcome_unknown: bool,
@@ -174,7 +175,7 @@ class _Reading:
         self._found = found
         self._now = now
         self._outcome_unknown = outcome_unknown
-        self._seen = {(each.service, each.batch) for each in found.dead if each.seen}
+        self._letters = letters
         self._taken = input_of(workflow, objects, found.run)
         self._told: Mapping[_Piece, Message] = {(each.service, each.batch): each for each in self._messages()}
 
@@ -208,8 +209,10 @@ class _Reading:
         cause = held.entry.cause if held and state is State.FAILED else None
         unknown = cause is not None and cause.error == OutcomeUnknownError.__name__
         message = self._told.get((service, batch))
-        if (service, batch) in self._seen:
+        if (service, batch) in self._letters.of(self._found.run):
             why_not = "its dead letter is there: make redrive"
+        elif cause is not None and service in self._letters.partly:
+            why_not = "its dead letter may be among those that can't be seen now: make redrive first"
         elif held is not None and state is State.INTENT and held.lease_left > 0:
             why_not = "a worker is at it"
         elif message is None:
