@@ -226,6 +226,7 @@ MADE = {
     "unlock": "unlock",
     "receipt": "receipt",
     "redrive": "redrive",
+    "resend": "resend",
     "waive": "waive",
     "erase": "erase",
     "status": "status",
@@ -268,7 +269,14 @@ def test_consent_is_said_with_the_command(baked: Bake) -> None:
         "deploy": {"PREBUILT": "--prebuilt", "YES": "--yes", "DISCARD_MESSAGES": "--discard-messages"},
         "destroy": {"YES": "--yes"},
         "unlock": {"YES": "--yes"},
-        "redrive": {"LIMIT": "--limit 1", "DRY_RUN": "--dry-run"},
+        "redrive": {
+            "LIMIT": "--limit 1",
+            "RUN": "--run 1",
+            "BATCH": "--batch 1",
+            "OUTCOME_UNKNOWN": "--outcome-unknown",
+            "DRY_RUN": "--dry-run",
+        },
+        "resend": {"OUTCOME_UNKNOWN": "--outcome-unknown", "DRY_RUN": "--dry-run", "YES": "--yes"},
         "logs": {"SINCE": "--since 1", "RUN": "--run 1"},
         "receipt": {"OUT": "--out 1"},
         "status": {"LIMIT": "--limit 1"},
@@ -278,6 +286,7 @@ def test_consent_is_said_with_the_command(baked: Bake) -> None:
     needed = {
         "redrive": ("SERVICE=import_contacts",),
         "receipt": ("RUN=acme-0",),
+        "resend": ("RUN=acme-0",),
         "waive": ("SERVICE=import_contacts", "RUN=acme-0", "WHY=sent anew"),
         "erase": ("RUN=acme-0",),
     }

@@ -102,15 +102,28 @@ def test_run_goes_on_without_what_was_given_up_and_is_erased(repository: Deploya
 
 
 def test_nothing_changed_is_nothing_done(repository: Deployable) -> None:
-    """A second deploy finds nothing to do, and changes nothing; a changed handler changes its function alone."""
+    """A second deploy finds nothing to do, and changes nothing; a changed handler changes its function alone.
+
+    One that would fail in its function, and can be seen to, is not deployed.
+    """
     repository.make("deploy", "STAGE=local")
     before = aws_state(repository.endpoint, REGION)
     said = repository.make("deploy", "STAGE=local")
     assert said.count("nothing to change") == 2
     assert differences(before, aws_state(repository.endpoint, REGION)) == []
 
-    with (repository.folder / "services" / "parse_file" / "handler.py").open("a") as handler:
-        handler.write("\n# A line more.\n")
+    handler = repository.folder / "services" / "parse_file" / "handler.py"
+    text = handler.read_text(encoding="utf-8")
+    handler.write_text(f"{text}\n)\n", encoding="utf-8")
+    repository.change("workflow.yml", "rows_per_batch: 10000", "rows_per_batch: ten")
+    refused = repository.make("deploy", "STAGE=local", expect=2)
+    assert (
+        "Before stage local can be deployed, one thing is to be mended:\n  1. services/parse_file/handler.py" in refused
+    )
+    repository.change("workflow.yml", "rows_per_batch: ten", "rows_per_batch: 10000")
+    assert differences(before, aws_state(repository.endpoint, REGION)) == []
+
+    handler.write_text(f"{text}\n# A line more.\n", encoding="utf-8")
     repository.make("deploy", "STAGE=local")
     (other,) = differences(before, aws_state(repository.endpoint, REGION))
     assert other.startswith("function acme-etl-local-parse-file: CodeSha256 was ")

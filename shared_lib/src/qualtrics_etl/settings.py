@@ -131,6 +131,11 @@ def read_config(root: Path, stage: str) -> StageConfig:
     Raises:
         ConfigurationError: All that is wrong with it, each with its line.
     """
+    known = sorted(file.stem for file in (root / "config").glob("*.yml"))
+    if known and stage not in known:
+        raise ConfigurationError(
+            f"There is no stage {stage!r}: config/ has no such file.", remedy=f"Stages here: {', '.join(known)}."
+        )
     file = read_yaml(root / "config" / f"{stage}.yml")
     config = check(StageConfig, file.data or {}, file)
     if config.stage != stage:

@@ -25,6 +25,7 @@ from qualtrics_etl.messages import MESSAGE_LIFETIME, FileParsed, Message
 
 MOTOS_ACCOUNT = "123456789012"
 REGION = "eu-west-1"
+BUCKET = f"acme-etl-dev-data-{MOTOS_ACCOUNT}"
 COMMANDS = [
     ("redrive", "import_contacts", "--stage", "dev"),
     ("logs", "--stage", "dev"),
@@ -63,7 +64,18 @@ def aws() -> Iterator[None]:
 
 
 @pytest.fixture
-def dead_letters(repository: Path, aws: None) -> str:
+def bucket(aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The data bucket of stage dev, as a deploy makes it."""
+    # An AWS in this process gives no Date; S3 always does.
+    monkeypatch.setattr("qualtrics_etl.aws.objects._server_time", lambda answer: datetime.now(UTC))
+    where = {"LocationConstraint": REGION}
+    boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+    boto3.client("ssm", region_name=REGION).put_parameter(Name="/acme-etl/dev/bucket", Value=BUCKET, Type="String")
+    return BUCKET
+
+
+@pytest.fixture
+def dead_letters(repository: Path, bucket: str) -> str:
     """A deployed import_contacts with three dead letters; returns the URL of its own queue."""
     sqs, ssm = boto3.client("sqs", region_name=REGION), boto3.client("ssm", region_name=REGION)
     own, dead = (sqs.create_queue(QueueName=f"acme-etl-dev-import-contacts{end}")["QueueUrl"] for end in ("", "-dlq"))
@@ -109,6 +121,25 @@ def test_dry_run_shows_letters_by_cause_and_sends_none(dead_letters: str) -> Non
         "    cause:  It was PermanentError.\n    remedy: Mend it.\n    run acme-etl-0123456789ab, batch 1, 2\n"
     ) in result.stdout
     assert (count(dead_letters), count(f"{dead_letters}-dlq")) == ("0", "3")
+
+
+def test_redrive_sends_what_is_named(dead_letters: str) -> None:
+    """Of one run or some batches alone: the others stay, and are not counted as left."""
+    other = qetl("redrive", "import_contacts", "--stage", "dev", "--run", "acme-etl-ffffffffffff")
+    assert other.stdout == "acme-etl-dev-import-contacts-dlq: no letters.\n"
+    named = ("--run", "acme-etl-0123456789ab", "--batch", "2", "--batch", "3", "--outcome-unknown")
+    result = qetl("redrive", "import_contacts", "--stage", "dev", *named)
+    assert "2 sent to import_contacts.\n" in result.stdout
+    assert (result.exit_code, count(dead_letters), count(f"{dead_letters}-dlq")) == (0, "2", "1")
+
+
+def test_letter_of_waived_work_needs_no_look_into_qualtrics(dead_letters: str) -> None:
+    """What was given up does nothing when it is sent back, whatever its error was: its letter is drained."""
+    key = entry_key("acme-etl-0123456789ab", "import_contacts", "3")
+    boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=Entry(State.WAIVED).encode())
+    result = qetl("redrive", "import_contacts", "--stage", "dev")
+    assert "3 sent to import_contacts.\n" in result.stdout
+    assert (result.exit_code, count(f"{dead_letters}-dlq")) == (0, "0")
 
 
 def test_redrive_sends_what_may_be_sent(dead_letters: str) -> None:
@@ -227,6 +258,22 @@ def test_empty_secret_is_refused(repository: Path, unset: str) -> None:
     assert str(result.exception) == "The value is empty; nothing was changed. Type it, or give it by `< file`."
 
 
+def test_secret_that_is_no_text_is_refused(repository: Path, unset: str) -> None:
+    """A file of another encoding would be stored as something else."""
+    value = "canary".encode("utf-16")
+    result = CliRunner().invoke(app, ["secret", "qualtrics_api_token", "--stage", "dev"], input=value)
+    assert str(result.exception) == (
+        "The value is not UTF-8 text; nothing was changed. Save it as UTF-8, without a byte order mark."
+    )
+
+
+@pytest.mark.parametrize("command", [("status",), ("logs",), ("receipt", "acme-etl-0123456789ab")])
+def test_stage_that_is_none_is_named_with_those_there_are(repository: Path, command: tuple[str, ...]) -> None:
+    """A slip of the keyboard is told as such."""
+    result = qetl(*command, "--stage", "lcoal")
+    assert str(result.exception) == "There is no stage 'lcoal': config/ has no such file. Stages here: dev, local."
+
+
 def test_stages_show_what_is_missing(repository: Path) -> None:
     """Each stage with account and region, and the names of what is empty."""
     write_stage(repository, "prod", aws_account_id=None)
@@ -301,13 +348,9 @@ RUN = "acme-etl-0123456789ab"
 
 
 @pytest.fixture
-def run_of_three(repository: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
+def run_of_three(repository: Path, bucket: str) -> str:
     """A run of three rows, of which two are done and one was put aside by the parser; returns its bucket."""
-    # An AWS in this process gives no Date; S3 always does.
-    monkeypatch.setattr("qualtrics_etl.aws.objects._server_time", lambda answer: datetime.now(UTC))
-    bucket, s3 = "acme-etl-dev-data-123456789012", boto3.client("s3", region_name=REGION)
-    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    boto3.client("ssm", region_name=REGION).put_parameter(Name="/acme-etl/dev/bucket", Value=bucket, Type="String")
+    s3 = boto3.client("s3", region_name=REGION)
     parsed = FileParsed(1, f"payloads/{RUN}/parse_file/batches", 3, 2, 1)
     rows = [RowOutcome(2, Fate.LOADED), RowOutcome(4, Fate.SKIPPED, "", "Has opted out.")]
     for key, body in {
@@ -341,6 +384,20 @@ def test_receipt_that_does_not_balance_says_so(repository: Path, run_of_three: s
         1,
         f".qetl/receipts/{RUN}.csv: 1 rejected.\n2 of 3 rows have no line: their batches are gone from the store.\n",
     )
+
+
+def test_receipt_that_has_no_place_leaves_nothing_behind(repository: Path, run_of_three: str) -> None:
+    """A folder is no file: said with what to give, and no half of a receipt lies about."""
+    (repository / "there").mkdir()
+    result = qetl("receipt", RUN, "--stage", "dev", "--out", "there")
+    assert str(result.exception) == (
+        "The receipt can't be written: there is a folder. Name a file that can be: --out receipt.csv."
+    )
+    before = sorted(repository.iterdir())
+    result = qetl("receipt", f"../../{RUN}", "--stage", "dev")
+    assert str(result.exception).startswith(f"There is no run ../../{RUN}.")
+    assert sorted(repository.iterdir()) == before
+    assert not (repository / "there.new").exists()
 
 
 def test_receipt_names_a_service_that_imports(run_of_three: str) -> None:

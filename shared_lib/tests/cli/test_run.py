@@ -104,10 +104,15 @@ def test_same_content_again_says_so(make_repository: Make, write_contacts: Make)
 
 
 def test_fresh_forgets_what_was_taken(make_repository: Make, write_contacts: Make) -> None:
-    """With --fresh the same file is a new one."""
+    """With --fresh the same file is a new one; the stage on this machine, which lies beside it, is not touched."""
     root = make_repository()
     qetl_run(root, write_contacts())
+    kept = [root / ".qetl" / name for name in ("local/place.json", "deploy/dev/lock", "receipts/a-stages.csv")]
+    for file in kept:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("kept")
     assert "5 imported (5 new, 0 known)" in qetl_run(root, write_contacts(), "--fresh").stdout
+    assert [file.read_text() for file in kept] == ["kept"] * 3
 
 
 def test_what_cannot_succeed_is_told_with_its_remedy(make_repository: Make, write_contacts: Make) -> None:

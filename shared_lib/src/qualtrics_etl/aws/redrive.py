@@ -181,6 +181,8 @@ class DeadLetters:
         *,
         limit: int | None = None,
         outcome_unknown: bool = False,
+        wanted: Callable[[Letter], bool] = lambda letter: True,
+        is_settled: Callable[[Letter], bool] = lambda letter: False,
         stopped: Callable[[], bool] = lambda: False,
         on_sent: Callable[[], None] = lambda: None,
     ) -> Outcome:
@@ -191,6 +193,8 @@ class DeadLetters:
         Args:
             limit: Most letters to send; None for all.
             outcome_unknown: Also send those of which nobody knows what Qualtrics did.
+            wanted: Tells which letters are meant; the others stay.
+            is_settled: Tells whether a letter's work is done or given up: then it does nothing, whatever its error is.
             stopped: Asked between two letters.
             on_sent: Called behind each letter that was sent.
         """
@@ -201,12 +205,14 @@ class DeadLetters:
                 if limit is not None and outcome.sent >= limit:
                     break
                 letter, name = read_letter(raw), raw["MessageId"]
-                if sent.get(letter.work) == name:
+                if not wanted(letter):
+                    left.add(name)
+                elif sent.get(letter.work) == name:
                     self._delete(raw)  # sent before, but the delete came too late
                 elif letter.work in sent:
                     outcome.came_back += 1
                     left.add(name)
-                elif letter.outcome_unknown and not outcome_unknown:
+                elif letter.outcome_unknown and not outcome_unknown and not is_settled(letter):
                     outcome.unknown += 1
                     left.add(name)
                 else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -45,23 +45,42 @@ def check(
     """
     root = Path.cwd()
     workflow = read_workflow(root)
+    problems = _problems(root, workflow, stage, note=typer.echo)
+    for problem in problems:
+        typer.echo(f"error: {problem}", err=True)
+    if problems:
+        raise typer.Exit(EXIT_PROBLEMS)
+    typer.echo(f"{workflow.name}: {len(workflow.services)} services in {len(workflow.chains)} chain(s) agree.")
+
+
+def check_before_deploy(root: Path, stage: str) -> None:
+    """Refuse to deploy what would fail in a function, and can be seen here.
+
+    Raises:
+        ConfigurationError: All that does not agree.
+    """
+    problems = _problems(root, read_workflow(root), stage, note=lambda text: None)
+    if problems:
+        lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, start=1))
+        count = "one thing is" if len(problems) == 1 else f"{len(problems)} things are"
+        raise ConfigurationError(f"Before stage {stage} can be deployed, {count} to be mended:\n{lines}")
+
+
+def _problems(root: Path, workflow: Workflow, stage: str | None, note: Callable[[str], object]) -> list[str]:
+    """Return what does not agree; what is only open, or only too much, is noted."""
     handlers, problems = _load_handlers(root, workflow)
     problems += [*_folder_problems(root, workflow), *_kind_problems(workflow, handlers)]
     problems += [*function_problems(root, workflow), *rights_problems(root, workflow)]
     for path in _configs(root, stage):
         empty = unfilled(read_yaml(path))
         if empty and stage is None:
-            typer.echo(f"note: config/{path.name}: still to be filled in: {', '.join(empty)}")
+            note(f"note: config/{path.name}: still to be filled in: {', '.join(empty)}")
         elif empty:
             problems.append(f"config/{path.name}: still to be filled in: {', '.join(empty)}")
         else:
             problems += _settings_problems(root, path.stem, workflow, handlers)
-            problems += _concurrency_problems(root, path.stem, workflow)
-    for problem in problems:
-        typer.echo(f"error: {problem}", err=True)
-    if problems:
-        raise typer.Exit(EXIT_PROBLEMS)
-    typer.echo(f"{workflow.name}: {len(workflow.services)} services in {len(workflow.chains)} chain(s) agree.")
+            problems += _concurrency_problems(root, path.stem, workflow, note)
+    return problems
 
 
 def _configs(root: Path, stage: str | None) -> list[Path]:
@@ -121,7 +140,7 @@ def _settings_problems(root: Path, stage: str, workflow: Workflow, handlers: dic
             yield f"{error} {_lines(error, service, *files)}"
 
 
-def _concurrency_problems(root: Path, stage: str, workflow: Workflow) -> Iterator[str]:
+def _concurrency_problems(root: Path, stage: str, workflow: Workflow, note: Callable[[str], object]) -> Iterator[str]:
     """Yield what is absurd, and note what is only too much."""
     try:
         config = read_config(root, stage)
@@ -131,7 +150,7 @@ def _concurrency_problems(root: Path, stage: str, workflow: Workflow) -> Iterato
         if remark.is_error:
             yield remark.text
         else:
-            typer.echo(f"note: {remark.text}")
+            note(f"note: {remark.text}")
 
 
 def _lines(error: ConfigurationError, service: str, config: YamlFile, workflow: YamlFile) -> str:

@@ -19,8 +19,8 @@ def deploy(
 ) -> None:
     """Deploy a stage, or finish what an interrupted deploy began.
 
-    Everything is checked before anything is changed. Nothing that holds data is deleted: a queue only when it is
-    empty, a bucket never. What Terraform and sls print is in .qetl/deploy-<stage>.log.
+    Everything is checked before anything is changed, what `qetl check` finds too. Nothing that holds data is deleted: a
+    queue only when it is empty, a bucket never. What Terraform and sls print is in .qetl/deploy-<stage>.log.
 
     \b
     For example:
@@ -29,6 +29,7 @@ def deploy(
     """  # noqa: D301 - the command line reads \b as "keep these lines as they are"
     from rich.console import Console
 
+    from qualtrics_etl.cli.check import check_before_deploy
     from qualtrics_etl.cli.interrupting import ends_when_interrupted
     from qualtrics_etl.deployment.deploy import ask_on_terminal
     from qualtrics_etl.deployment.deploy import deploy as run
@@ -43,4 +44,5 @@ def deploy(
             confirmed=yes,
             discard_messages=discard_messages,
             ask=ask_on_terminal(),
+            agree=lambda: check_before_deploy(Path.cwd(), stage),
         )

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from qualtrics_etl.aws.objects import S3Objects
 from qualtrics_etl.cli.access import open_stage
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.formats.outcomes import Fate
@@ -45,9 +44,10 @@ def receipt(
     """  # noqa: D301 - the command line reads \b as "keep these lines as they are"
     opened = open_stage(Path.cwd(), stage)
     importer = _importer(opened.workflow, service)
-    objects = S3Objects(opened.access.read_parameter("bucket"), opened.access.aws.client("s3"))
+    if "/" in run:
+        raise ConfigurationError(f"There is no run {run}.", remedy=f"The last runs: make status STAGE={stage}")
     path = out or receipt_path(FOLDER, opened.workflow, run, importer)
-    sums = write_receipt_file(opened.workflow, objects, run, importer, path)
+    sums = write_receipt_file(opened.workflow, opened.objects, run, importer, path)
     typer.echo(f"{path}: {sum_of(sums.outcomes, ORDER)}.")
     for line in shortfall(sums):
         typer.echo(line)
@@ -59,12 +59,26 @@ ORDER = (*(fate.value for fate in Fate if fate is not Fate.SENT), WAIVED, UNACCO
 
 
 def write_receipt_file(workflow: Workflow, objects: ObjectStore, run: str, importer: str, path: Path) -> Sums:
-    """Write a receipt into a file, which appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a receipt into a file, which appears whole or not at all.
+
+    Raises:
+        ConfigurationError: There is no place for it.
+        InputError: As `write_receipt`.
+    """
     new = path.with_name(f"{path.name}.new")
-    with new.open("w", encoding="utf-8", newline="") as out:
-        sums = write_receipt(workflow, objects, run, importer, out)
-    new.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder")
+        with new.open("w", encoding="utf-8", newline="") as out:
+            sums = write_receipt(workflow, objects, run, importer, out)
+        new.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The receipt can't be written: {error}.", remedy="Name a file that can be: --out receipt.csv."
+        ) from error
+    finally:
+        new.unlink(missing_ok=True)
     return sums
 
 

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from qualtrics_etl.aws.redrive import Cause, DeadLetters, Outcome, by_cause
-from qualtrics_etl.cli.access import open_stage, stop_between
+from qualtrics_etl.aws.redrive import Cause, DeadLetters, Letter, Outcome, by_cause
+from qualtrics_etl.cli.access import OpenStage, open_stage, stop_between
 from qualtrics_etl.cli.terminal import counting_bar
+from qualtrics_etl.ledger import Ledger, State, entry_key
 
 EXIT_WAITING = 1
 EXIT_INTERRUPTED = 130
@@ -24,6 +25,10 @@ def redrive(
     *,
     stage: Annotated[str, typer.Option(help="dev, staging, prod or local.", show_default=False)],
     limit: Annotated[int | None, typer.Option(min=1, help="Send so many at most.", show_default=False)] = None,
+    run: Annotated[str | None, typer.Option(help="Only letters of this run.", show_default=False)] = None,
+    batch: Annotated[
+        list[str] | None, typer.Option(help="Only of this batch, for example 00007; may be given several times.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the letters, by cause.")] = False,
     outcome_unknown: Annotated[
         bool,
@@ -42,7 +47,8 @@ def redrive(
 
     Letters whose error is OutcomeUnknownError are left, too: nobody knows whether Qualtrics acted on the call.
     Repeating it could make contacts twice, who then get every mail twice. Look into the mailing list of the run, as
-    the remedy says; when the work is missing there, send them by --outcome-unknown.
+    the remedy says; when the work is missing there, send them by --outcome-unknown, with --run and --batch, so that no
+    other goes along. Of work that was waived they are sent without it: they do nothing any more.
 
     Exit code: 0 when all were sent, 1 when letters were left, 130 when it was stopped.
 
@@ -51,12 +57,18 @@ def redrive(
       qetl redrive import_contacts --stage prod --dry-run
       qetl redrive import_contacts --stage prod --limit 1
       qetl redrive import_contacts --stage prod
+      qetl redrive import_contacts --stage prod --run acme-etl-0123456789ab --batch 00007 --outcome-unknown
     """  # noqa: D301 - the command line reads \b as "keep these lines as they are"
     opened = open_stage(Path.cwd(), stage)
     letters = DeadLetters(opened.access, opened.check_service(service))
+
+    def wanted(letter: Letter) -> bool:
+        return run in (None, letter.run) and (not batch or letter.batch in batch)
+
     with stop_between() as stopped:
-        causes = by_cause(letters.look(stopped))
-        total = max(letters.count(), sum(len(cause.letters) for cause in causes))
+        causes = by_cause(filter(wanted, letters.look(stopped)))
+        found = sum(len(cause.letters) for cause in causes)
+        total = found if run or batch else max(letters.count(), found)
         _show(letters, causes, total, shown=len(causes) if dry_run else SHOWN_CAUSES)
         if stopped():
             typer.echo("Stopped. Nothing was sent.")
@@ -66,13 +78,24 @@ def redrive(
         with counting_bar() as bar:
             task = bar.add_task("sent", total=min(total, limit or total))
             outcome = letters.send_back(
-                limit=limit, outcome_unknown=outcome_unknown, stopped=stopped, on_sent=lambda: bar.advance(task)
+                limit=limit,
+                outcome_unknown=outcome_unknown,
+                wanted=wanted,
+                is_settled=lambda letter: _is_settled(opened, service, letter),
+                stopped=stopped,
+                on_sent=lambda: bar.advance(task),
             )
         _report(outcome, service, stage)
         if stopped():
             typer.echo("Stopped. What was not sent is in the dead-letter queue as before.")
             raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(EXIT_WAITING if outcome.unknown or outcome.came_back else 0)
+
+
+def _is_settled(opened: OpenStage, service: str, letter: Letter) -> bool:
+    """Tell whether the work of a letter is done or given up, so that sending it does nothing at Qualtrics."""
+    held = Ledger(opened.objects).read(entry_key(letter.run, service, letter.batch)) if letter.run else None
+    return held is not None and held.entry.state in (State.DONE, State.WAIVED)
 
 
 def _show(letters: DeadLetters, causes: list[Cause], total: int, *, shown: int) -> None:
@@ -109,8 +132,8 @@ def _report(outcome: Outcome, service: str, stage: str) -> None:
     typer.echo(f"{outcome.sent} sent to {service}.")
     if outcome.unknown:
         typer.echo(
-            f"{outcome.unknown} left: nobody knows what Qualtrics did (OutcomeUnknownError). Look there first, then"
-            " send them with --outcome-unknown."
+            f"{outcome.unknown} left: nobody knows what Qualtrics did (OutcomeUnknownError). Look there first. What"
+            f" is missing there: make redrive STAGE={stage} SERVICE={service} OUTCOME_UNKNOWN=1 RUN=... BATCH=..."
         )
     if outcome.came_back:
         typer.echo(

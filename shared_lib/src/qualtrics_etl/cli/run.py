@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import shutil
 import signal
 import sys
 import time
@@ -28,7 +27,7 @@ from qualtrics_etl.json_log import JsonFormatter
 from qualtrics_etl.local import engine
 from qualtrics_etl.local.dead_letters import Waiting, dead_letters
 from qualtrics_etl.local.repository import Repository, open_repository
-from qualtrics_etl.local.run import STATE_FOLDER, LocalRun
+from qualtrics_etl.local.run import STATE_FOLDER, LocalRun, forget
 from qualtrics_etl.receipt import importers_of, receipt_path
 from qualtrics_etl.status import DeadLetter, Letters, status_of
 from qualtrics_etl.summary import RunSummary, done_by_service, skipped_files, summarize_runs, write_rejects
@@ -77,7 +76,7 @@ def run(
     repository, state = open_repository(Path.cwd()), Path(STATE_FOLDER)
     _check_usage(file, resume=resume)
     if fresh:
-        shutil.rmtree(state, ignore_errors=True)
+        forget(state)
     console = Console(width=None if sys.stdout.isatty() else NARROWEST_LOG)
     began = time.monotonic()
     with _log_into(state / "run.log"), _Bars(console, repository) as bars:

@@ -44,11 +44,20 @@ def secret(
             f"There is no parameter {access.parameters}/{name} yet; nothing was changed.",
             remedy=f"Run `make bootstrap STAGE={stage}`, which makes it, with rights to make roles; then set it.",
         )
-    value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().strip("\n")
+    value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else _read_all()
     if not value:
         raise ConfigurationError("The value is empty; nothing was changed.", remedy="Type it, or give it by `< file`.")
     parameter = set_secret(access.parameters, name, value, region=access.aws.region, client=access.aws.client("ssm"))
     typer.echo(f"{parameter} is set.")
+
+
+def _read_all() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            "The value is not UTF-8 text; nothing was changed.", remedy="Save it as UTF-8, without a byte order mark."
+        ) from None
 
 
 def _check_name(name: str, config: StageConfig) -> None:

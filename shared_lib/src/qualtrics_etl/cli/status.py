@@ -13,7 +13,7 @@ import typer
 from qualtrics_etl.aws.redrive import dead_letters_of
 from qualtrics_etl.catalogue import Level
 from qualtrics_etl.cli.access import OpenStage, open_stage
-from qualtrics_etl.errors import ConfigurationError, PermanentError
+from qualtrics_etl.errors import ConfigurationError, OutcomeUnknownError, PermanentError
 from qualtrics_etl.messages import WHOLE_RUN
 from qualtrics_etl.runs import recent_runs
 from qualtrics_etl.status import (
@@ -263,13 +263,9 @@ def _dead_lines(dead: Iterable[DeadLetter]) -> Iterator[str]:
 
 
 def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None) -> Iterator[str]:
-    resend, resendable = f"make resend STAGE={stage} RUN={run.run}", plan.services if plan else ()
     for each in run.services:
-        if each.dead:
-            if any(letter.seen for letter in each.dead.values()):
-                yield f"make redrive STAGE={stage} SERVICE={each.service}   # when the cause is gone"
-            if each.service in resendable and not all(letter.seen for letter in each.dead.values()):
-                yield f"{resend} SERVICE={each.service}   # where its letter is gone, and was not just sent back"
+        if each.dead and not run.erased_at:
+            yield from _commands_for_letters(run.run, each, stage, plan)
         batches = each.batches(Progress.DEAD_LETTERED) if not each.takes_in else ()
         if batches:
             # A service that works on runs is given up as a whole, however far it was continued.
@@ -278,8 +274,34 @@ def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None)
     for wait in run.waits:
         if wait.untold and wait.waived:
             yield f"{waive_command(run.run, wait.for_service, list(wait.batches), stage)}   # again, to finish it"
-    if resendable and stands_still(run, now):
-        yield f"{resend}   # nothing has changed for {QUEUE_KEEPS.days} days, and no queue keeps a message longer"
+    if plan and plan.services and stands_still(run, now):
+        yield (
+            f"{_make('resend', stage, RUN=run.run)}   # nothing has changed for {QUEUE_KEEPS.days} days, and no queue"
+            " keeps a message longer"
+        )
+    elif run.state is RunState.WAITING:
+        yield f"{_make('logs', stage, RUN=run.run)}   # what it is at, and what is tried again"
+
+
+def _commands_for_letters(run: str, service: ServiceStatus, stage: str, plan: Plan | None) -> Iterator[str]:
+    seen = {batch: letter for batch, letter in service.dead.items() if letter.seen}
+    unknown = [batch for batch, letter in seen.items() if letter.error == OutcomeUnknownError.__name__]
+    if not all(letter.error for letter in seen.values()):
+        yield f"{_make('logs', stage, SERVICE=service.service)}   # why the function came to no end"
+    if len(unknown) < len(seen):
+        yield f"{_make('redrive', stage, SERVICE=service.service)}   # when the cause is gone"
+    if unknown:
+        named = {"BATCH": f'"{" ".join(unknown)}"'} if unknown != [WHOLE_RUN] else {}
+        command = _make("redrive", stage, SERVICE=service.service, OUTCOME_UNKNOWN="1", RUN=run, **named)
+        yield f"{command}   # only when a look into Qualtrics shows that it is not there"
+    if plan and service.service in plan.services and len(seen) < len(service.dead):
+        command = _make("resend", stage, RUN=run, SERVICE=service.service)
+        yield f"{command}   # where its letter is gone, and was not just sent back"
+
+
+def _make(target: str, stage: str, **said: str) -> str:
+    """Return a command as it can be pasted."""
+    return " ".join((f"make {target} STAGE={stage}", *(f"{name}={value}" for name, value in said.items())))
 
 
 def waive_command(run: str, service: str, batches: list[str], stage: str) -> str:

@@ -36,6 +36,7 @@ def deploy(
     confirmed: bool = False,
     discard_messages: bool = False,
     ask: Ask | None = None,
+    agree: Callable[[], object] = lambda: None,
 ) -> None:
     """Bring a stage to what the repository says.
 
@@ -47,6 +48,7 @@ def deploy(
         confirmed: Whether nobody is asked; otherwise somebody is, once, before prod is changed.
         discard_messages: Whether queues may be deleted while messages wait in them.
         ask: Asks a person; None where there is none.
+        agree: Raises where the repository's files don't agree; called when all else is there, before anything changes.
 
     Raises:
         ConfigurationError: Something is missing or in the way; nothing was changed, or only what can stay.
@@ -63,6 +65,7 @@ def deploy(
         stage = bench.stage
         if not stage.is_local:
             check_secrets(stage)
+        agree()
         bench.report.say(
             f"Deploying {stage.workflow.name} to stage {name}, account {stage.account}, {stage.access.region}"
         )

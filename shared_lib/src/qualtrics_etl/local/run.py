@@ -48,6 +48,15 @@ SAVE_SHARE = 0.1
 """Most of the time that may go into that: the state of a large run takes a while to write."""
 
 
+def forget(state: Path) -> None:
+    """Delete what local runs know and hold; what else lies in the folder (the stage on this machine, logs) stays."""
+    for name in ("objects", "sftp", "rejects"):
+        shutil.rmtree(state / name, ignore_errors=True)
+    for pattern in ("state.json", "simulator.json", "simulator-*.json", "undo-*.log"):
+        for file in state.glob(pattern):
+            file.unlink(missing_ok=True)
+
+
 class LocalRun:
     """A place where the workflow runs, from `with` to the end of the block.
 

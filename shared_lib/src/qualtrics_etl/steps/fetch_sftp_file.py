@@ -7,6 +7,7 @@ tick ──list──> one message a file sighted ──later, unchanged──> 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -78,7 +79,9 @@ class FetchSftpFile(RepeatableStep):
             if message.has(FileSighted):
                 self._let_it_settle(delivery)
                 return self._take_when_stable(sftp, message)
-            return Ended(outputs=tuple(self._sightings(sftp, message)))
+            sightings = tuple(self._sightings(sftp, message))
+        self._log(logging.INFO, "files_sighted", message, files=len(sightings))
+        return Ended(outputs=sightings)
 
     @override
     def _finish(self, message: Message, entry: Entry) -> None:

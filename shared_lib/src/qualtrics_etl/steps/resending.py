@@ -210,9 +210,9 @@ class _Reading:
         unknown = cause is not None and cause.error == OutcomeUnknownError.__name__
         message = self._told.get((service, batch))
         if (service, batch) in self._letters.of(self._found.run):
-            why_not = "its dead letter is there: make redrive"
+            why_not = f"its dead letter is there: make redrive STAGE=... SERVICE={service}"
         elif cause is not None and service in self._letters.partly:
-            why_not = "its dead letter may be among those that can't be seen now: make redrive first"
+            why_not = f"its dead letter may be among those not seen now: make redrive STAGE=... SERVICE={service}"
         elif held is not None and state is State.INTENT and held.lease_left > 0:
             why_not = "a worker is at it"
         elif message is None:
