@@ -258,6 +258,15 @@ def test_empty_secret_is_refused(repository: Path, unset: str) -> None:
     assert str(result.exception) == "The value is empty; nothing was changed. Type it, or give it by `< file`."
 
 
+@pytest.mark.parametrize("value", ["unset", "unset\n"])
+def test_word_for_no_secret_is_none(repository: Path, unset: str, value: str) -> None:
+    """What the bootstrap writes where nothing is set yet is no value."""
+    result = CliRunner().invoke(app, ["secret", "qualtrics_api_token", "--stage", "dev"], input=value)
+    assert str(result.exception) == (
+        "`unset` is what stands there until the secret is set; nothing was changed. Give the secret."
+    )
+
+
 def test_secret_that_is_no_text_is_refused(repository: Path, unset: str) -> None:
     """A file of another encoding would be stored as something else."""
     value = "canary".encode("utf-16")

@@ -19,6 +19,18 @@ try:
 except ConfigurationError as error:
     print("refused", error.what)
 """
+LOADING = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "qualtrics_etl.cli.main":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+from qualtrics_etl.__main__ import main
+main()
+"""
 PROD = """
 from qualtrics_etl.deployment.deploy import ask_on_terminal
 ask = ask_on_terminal()
@@ -79,3 +91,10 @@ def test_nobody_is_asked_where_there_is_no_terminal() -> None:
     """In a pipeline the environment's approval is the question."""
     result = subprocess.run([sys.executable, "-c", PROD], input="", capture_output=True, text=True, check=True)
     assert result.stdout == "answer None\n"
+
+
+def test_ctrl_c_while_it_still_loads_is_no_traceback() -> None:
+    """Whoever is quicker than the imports sees the prompt again, and nothing else."""
+    command = [sys.executable, "-c", LOADING]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (130, "")

@@ -142,8 +142,9 @@ def test_wholly_wrong_file_stops_before_qualtrics(place: Place) -> None:
     assert place.transport.sent == []
     assert place.cause("parse_file") == (
         "contacts.csv: 3 of 6 rows were rejected, more than max_reject_ratio (20%) allows; nothing of it was sent to"
-        " Qualtrics. Look at the reasons in rejects/acme-etl-0123456789ab/parse_file/. Then mend delimiter, encoding,"
-        " columns or the row model and send the message back, or ask the client for a corrected file."
+        " Qualtrics. Look at the reasons (make receipt; in the bucket, rejects/acme-etl-0123456789ab/parse_file/). Then"
+        " mend delimiter, encoding, columns or the row model and send the message back, or"
+        " ask the client for a corrected file."
     )
 
 

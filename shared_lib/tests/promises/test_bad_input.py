@@ -192,8 +192,9 @@ def too_many(rejected: int, rows: int) -> str:
     """Return what is said when more rows are bad than may be."""
     return (
         f"contacts.csv: {rejected} of {rows} rows were rejected, more than max_reject_ratio (20%) allows; nothing of it"
-        f" was sent to Qualtrics. Look at the reasons in rejects/{RUN}/parse_file/. Then mend delimiter, encoding,"
-        " columns or the row model and send the message back, or ask the client for a corrected file."
+        f" was sent to Qualtrics. Look at the reasons (make receipt; in the bucket, rejects/{RUN}/parse_file/)."
+        " Then mend delimiter, encoding, columns or the row model and send the message back, or"
+        " ask the client for a corrected file."
     )
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from qualtrics_etl.aws.secrets import UNSET
+from qualtrics_etl.channels.signatures import signing_secrets
 from qualtrics_etl.cli.access import open_stage
 from qualtrics_etl.deployment.secret_names import secret_names
 from qualtrics_etl.errors import ConfigurationError
@@ -47,6 +49,7 @@ def secret(
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else _read_all()
     if not value:
         raise ConfigurationError("The value is empty; nothing was changed.", remedy="Type it, or give it by `< file`.")
+    _check_value(name, value)
     parameter = set_secret(access.parameters, name, value, region=access.aws.region, client=access.aws.client("ssm"))
     typer.echo(f"{parameter} is set.")
 
@@ -58,6 +61,20 @@ def _read_all() -> str:
         raise ConfigurationError(
             "The value is not UTF-8 text; nothing was changed.", remedy="Save it as UTF-8, without a byte order mark."
         ) from None
+
+
+def _check_value(name: str, value: str) -> None:
+    """Refuse what functions could not use.
+
+    Raises:
+        ConfigurationError: It is the word that stands for none, or a signing secret that can be guessed.
+    """
+    if value == UNSET:
+        raise ConfigurationError(
+            f"`{UNSET}` is what stands there until the secret is set; nothing was changed.", remedy="Give the secret."
+        )
+    if name == "post_signing_secret":
+        signing_secrets(value)
 
 
 def _check_name(name: str, config: StageConfig) -> None:

@@ -255,8 +255,9 @@ class ParseFile(RepeatableStep):
             raise InputError(
                 f"{name}: {rejected} of {rows} rows were rejected, more than max_reject_ratio"
                 f" ({self.settings.max_reject_ratio:.0%}) allows; nothing of it was sent to Qualtrics.",
-                remedy=f"Look at the reasons in rejects/{place}/. Then mend delimiter, encoding, columns or the row"
-                " model and send the message back, or ask the client for a corrected file.",
+                remedy=f"Look at the reasons (make receipt; in the bucket, rejects/{place}/). Then mend delimiter,"
+                " encoding, columns or the row model and send the message back, or"
+                " ask the client for a corrected file.",
                 file=name,
             )
         parsed = FileParsed(
