@@ -267,6 +267,15 @@ def test_word_for_no_secret_is_none(repository: Path, unset: str, value: str) ->
     )
 
 
+def test_signing_secret_that_can_be_guessed_is_refused(repository: Path, aws: None) -> None:
+    """It is refused here, and not with the client's first POST."""
+    write_stage(repository, "dev", post={"replay_window_seconds": 300})
+    name = "/acme-etl/dev/post_signing_secret"
+    boto3.client("ssm", region_name=REGION).put_parameter(Name=name, Value="unset", Type="SecureString")
+    result = CliRunner().invoke(app, ["secret", "post_signing_secret", "--stage", "dev"], input="wrong")
+    assert "post_signing_secret holds 1 secrets; the shortest has 5 characters." in str(result.exception)
+
+
 def test_secret_that_is_no_text_is_refused(repository: Path, unset: str) -> None:
     """A file of another encoding would be stored as something else."""
     value = "canary".encode("utf-16")
