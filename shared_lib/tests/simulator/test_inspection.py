@@ -112,6 +112,9 @@ def test_faults_are_armed_shown_and_forgotten(api: Any) -> None:
     assert (armed["scenario"], armed["count"]) == ("server_error", 2)
     assert api.call("GET", "/whoami").status_code == 500
     assert api.inspect("DELETE", "faults") == {"faults": []}
+    [every] = api.inspect("POST", "faults", {"scenario": "server_error", "count": "all"})["faults"]
+    assert every["count"] is None
+    api.inspect("DELETE", "faults")
     assert api.call("GET", "/whoami").status_code == 200
 
 

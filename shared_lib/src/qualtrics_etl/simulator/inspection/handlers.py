@@ -85,7 +85,8 @@ def show_faults(asked: Inspection) -> object:
 
 def arm_fault(asked: Inspection) -> object:
     """Arm a fault: {"scenario"} and, if wanted, "count", "skip", "chance", "seed", "seconds", "method", "path"."""
-    asked.simulator.arm(build(Fault, asked.body))
+    body = {**asked.body, "count": None} if asked.body.get("count") == "all" else asked.body
+    asked.simulator.arm(build(Fault, body))
     return show_faults(asked)
 
 
