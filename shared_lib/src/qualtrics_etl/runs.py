@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import chain, islice
 
 from qualtrics_etl.ledger import Held, Ledger
-from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FileFetched, FilePosted, Message
+from qualtrics_etl.messages import MESSAGE_LIFETIME, FileFetched, Message
 from qualtrics_etl.payloads import content_key, content_run, post_key, post_run
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.summary import LONG_AGO
@@ -29,7 +29,7 @@ class RunInput:
         services: Those it begins with: of a POST or a tick the one that takes it in, of a fetched file those behind.
         at: When it was stored.
         file: The file that was fetched; None of a POST and of a tick.
-        sent: What the first services behind the intake were told, as it is recorded; of a POST what `receive_post` is.
+        sent: What the services behind the intake were told of a fetched file, as it is recorded.
     """
 
     services: tuple[str, ...]
@@ -51,7 +51,7 @@ def input_of(workflow: Workflow, objects: ObjectStore, run: str) -> RunInput | N
         return RunInput(told if sent else _behind_intake(workflow, run), held.written_at, held.entry.fact, sent)
     for name in workflow.starts():
         for each in islice(objects.list(f"payloads/{run}/{name}/"), 1):
-            return RunInput((name,), each.last_modified, sent=tuple(_sent_by_posting(workflow, objects, name, run)))
+            return RunInput((name,), each.last_modified)
     return None
 
 
@@ -76,7 +76,7 @@ def recent_runs(
 
 
 def posted_entry(workflow: Workflow, objects: ObjectStore, service: str, run: str) -> Held | None:
-    """Return the entry of the client's key that a run stands for."""
+    """Return the entry of the client's key that a run stands for; looks through those of all POSTs."""
     here = post_key(service, "")
     for each in objects.list(here):
         if post_run(workflow.name, service, each.key.removeprefix(here)) == run:
@@ -97,13 +97,6 @@ def _sent_by_fetching(objects: ObjectStore, file: FileFetched, run: str) -> Iter
     """Yield what the service that fetched a file recorded; nothing while it has not."""
     held = Ledger(objects).read(f"ledger/{file.key.removeprefix('payloads/')}")
     return (message for _, message in held.entry.sent() if message.run == run) if held else iter(())
-
-
-def _sent_by_posting(workflow: Workflow, objects: ObjectStore, service: str, run: str) -> Iterator[Message]:
-    held = posted_entry(workflow, objects, service, run) if run.startswith(f"{workflow.name}-") else None
-    posted = held.entry.fact if held else None
-    if isinstance(posted, FilePosted):
-        yield Message(workflow.name, run, service, WHOLE_RUN, posted.expires_at, context=(posted,))
 
 
 def _behind_intake(workflow: Workflow, run: str) -> tuple[str, ...]:

@@ -126,7 +126,9 @@ def test_dry_run_shows_letters_by_cause_and_sends_none(dead_letters: str) -> Non
 def test_redrive_sends_what_is_named(dead_letters: str) -> None:
     """Of one run or some batches alone: the others stay, and are not counted as left."""
     other = qetl("redrive", "import_contacts", "--stage", "dev", "--run", "acme-etl-ffffffffffff")
-    assert other.stdout == "acme-etl-dev-import-contacts-dlq: no letters.\n"
+    assert other.stdout == (
+        "acme-etl-dev-import-contacts-dlq: no letter of that run or batch, among those that can be seen.\n"
+    )
     named = ("--run", "acme-etl-0123456789ab", "--batch", "2", "--batch", "3", "--outcome-unknown")
     result = qetl("redrive", "import_contacts", "--stage", "dev", *named)
     assert "2 sent to import_contacts.\n" in result.stdout
@@ -140,6 +142,15 @@ def test_letter_of_waived_work_needs_no_look_into_qualtrics(dead_letters: str) -
     result = qetl("redrive", "import_contacts", "--stage", "dev")
     assert "3 sent to import_contacts.\n" in result.stdout
     assert (result.exit_code, count(f"{dead_letters}-dlq")) == (0, "0")
+
+
+def test_entry_that_can_not_be_read_settles_nothing(dead_letters: str) -> None:
+    """The letter of unknown outcome stays, and holds none of the others up."""
+    key = entry_key("acme-etl-0123456789ab", "import_contacts", "3")
+    boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    result = qetl("redrive", "import_contacts", "--stage", "dev")
+    assert "2 sent to import_contacts.\n1 left: nobody knows what Qualtrics did" in result.stdout
+    assert (result.exit_code, count(f"{dead_letters}-dlq")) == (1, "1")
 
 
 def test_redrive_sends_what_may_be_sent(dead_letters: str) -> None:
@@ -415,7 +426,8 @@ def test_receipt_that_has_no_place_leaves_nothing_behind(repository: Path, run_o
     result = qetl("receipt", f"../../{RUN}", "--stage", "dev")
     assert str(result.exception).startswith(f"There is no run ../../{RUN}.")
     assert sorted(repository.iterdir()) == before
-    assert not (repository / "there.new").exists()
+    qetl("receipt", "acme-etl-ffffffffffff", "--stage", "dev")
+    assert list(repository.rglob("*.new")) == []
 
 
 def test_receipt_names_a_service_that_imports(run_of_three: str) -> None:

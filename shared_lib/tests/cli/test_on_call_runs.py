@@ -379,6 +379,21 @@ def test_letter_that_is_there_is_left_to_redrive(stage: Stage) -> None:
     assert f"import_contacts batch 00001: {left} SERVICE=import_contacts\n" in result.stdout
 
 
+def test_missing_mark_is_counted_as_sent(stage: Stage) -> None:
+    """A batch that is done, and of which the invitation never heard, is told of: that is one thing sent, of one."""
+    s3().delete_object(Bucket=BUCKET, Key=f"ledger/{stage.run}/schedule_distribution/arrived/00000/00000")
+    result = stage.qetl("resend", stage.run, "--service", "schedule_distribution", "--yes")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        (
+            f"Run {stage.run}\n"
+            "  1 mark of batches for those that wait for all\n"
+            "What is still on its way comes twice then, and is done once all the same.\n"
+            f"1 of 1 sent. How the run goes on: make status STAGE=dev RUN={stage.run}\n"
+        ),
+    )
+
+
 def test_finished_run_has_nothing_to_resend(stage: Stage) -> None:
     """A run of which nothing is open is said to be such."""
     for service in ("import_contacts", "schedule_distribution"):

@@ -11,6 +11,7 @@ import typer
 from qualtrics_etl.aws.redrive import Cause, DeadLetters, Letter, Outcome, by_cause
 from qualtrics_etl.cli.access import OpenStage, open_stage, stop_between
 from qualtrics_etl.cli.terminal import counting_bar
+from qualtrics_etl.errors import PermanentError
 from qualtrics_etl.ledger import Ledger, State, entry_key
 
 EXIT_WAITING = 1
@@ -69,6 +70,9 @@ def redrive(
         causes = by_cause(filter(wanted, letters.look(stopped)))
         found = sum(len(cause.letters) for cause in causes)
         total = found if run or batch else max(letters.count(), found)
+        if not causes and (run or batch) and letters.count():
+            typer.echo(f"{letters.name}: no letter of that run or batch, among those that can be seen.")
+            return
         _show(letters, causes, total, shown=len(causes) if dry_run else SHOWN_CAUSES)
         if stopped():
             typer.echo("Stopped. Nothing was sent.")
@@ -94,7 +98,10 @@ def redrive(
 
 def _is_settled(opened: OpenStage, service: str, letter: Letter) -> bool:
     """Tell whether the work of a letter is done or given up, so that sending it does nothing at Qualtrics."""
-    held = Ledger(opened.objects).read(entry_key(letter.run, service, letter.batch)) if letter.run else None
+    try:
+        held = Ledger(opened.objects).read(entry_key(letter.run, service, letter.batch)) if letter.run else None
+    except PermanentError:  # what can't be read tells nothing
+        return False
     return held is not None and held.entry.state in (State.DONE, State.WAIVED)
 
 

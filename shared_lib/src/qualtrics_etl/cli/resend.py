@@ -72,7 +72,8 @@ def resend(
     total = len(plan.marks) + sum(each.message is not None for each in plan.lost)
     with stop_between() as stopped, counting_bar() as bar:
         task = bar.add_task("sent", total=total)
-        sent = resending.send(plan, stopped=stopped, on_sent=lambda count: bar.advance(task, count))
+        resending.send(plan, stopped=stopped, on_sent=lambda count: bar.advance(task, count))
+    sent = round(bar.tasks[task].completed)
     typer.echo(f"{sent} of {total} sent. How the run goes on: make status STAGE={stage} RUN={run}")
     raise typer.Exit(left if sent == total else EXIT_INTERRUPTED)
 

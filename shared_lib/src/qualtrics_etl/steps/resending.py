@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import groupby
 
 from qualtrics_etl.errors import ConfigurationError, OutcomeUnknownError
-from qualtrics_etl.ledger import Held, How, Output, State
+from qualtrics_etl.ledger import Entry, Held, How, Output, State
 from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FilePosted, Message
 from qualtrics_etl.payloads import outcomes_prefix
 from qualtrics_etl.ports import ObjectStore, Queues
@@ -175,8 +175,10 @@ class _Reading:
         self._found = found
         self._now = now
         self._outcome_unknown = outcome_unknown
-        self._letters = letters
+        self._letters = letters.of(found.run)
+        self._partly_seen = letters.partly
         self._taken = input_of(workflow, objects, found.run)
+        self._posted = self._find_post()
         self._told: Mapping[_Piece, Message] = {(each.service, each.batch): each for each in self._messages()}
 
     def lost(self) -> Iterator[Lost]:
@@ -209,9 +211,9 @@ class _Reading:
         cause = held.entry.cause if held and state is State.FAILED else None
         unknown = cause is not None and cause.error == OutcomeUnknownError.__name__
         message = self._told.get((service, batch))
-        if (service, batch) in self._letters.of(self._found.run):
+        if (service, batch) in self._letters:
             why_not = f"its dead letter is there: make redrive STAGE=... SERVICE={service}"
-        elif cause is not None and service in self._letters.partly:
+        elif cause is not None and service in self._partly_seen:
             why_not = f"its dead letter may be among those not seen now: make redrive STAGE=... SERVICE={service}"
         elif held is not None and state is State.INTENT and held.lease_left > 0:
             why_not = "a worker is at it"
@@ -220,7 +222,7 @@ class _Reading:
         elif not self._lives(message):
             why_not = f"its message expired after {MESSAGE_LIFETIME.days} days, and its data is gone"
         elif unknown and not self._outcome_unknown:
-            why_not = "nobody knows what Qualtrics did (OutcomeUnknownError); look there first"
+            why_not = "nobody knows what Qualtrics did (OutcomeUnknownError); look there first, then OUTCOME_UNKNOWN=1"
         else:
             # As a dead letter that is sent back does: what failed begins a generation of its own.
             generation = held.entry.generation + (state is State.FAILED) if held else 0
@@ -239,7 +241,7 @@ class _Reading:
                 published = self._published(service) if published is None else published
                 is_left = batch not in published
             else:
-                is_left = message.has(FilePosted) and self._is_open_post(service)
+                is_left = message.has(FilePosted) and self._posted is not None and self._posted.state is State.INTENT
             if is_left:
                 yield Lost(service, batch, State.DONE, message)
 
@@ -248,9 +250,12 @@ class _Reading:
         here = outcomes_prefix(f"{self._found.run}/{service}")
         return {each.key.removeprefix(here).removesuffix(".csv") for each in self._objects.list(here)}
 
-    def _is_open_post(self, service: str) -> bool:
-        posted = posted_entry(self._workflow, self._objects, service, self._found.run)
-        return posted is not None and posted.entry.state is State.INTENT
+    def _find_post(self) -> Entry | None:
+        """Return what is recorded of the POST that the run is; None of a file that was fetched."""
+        if self._taken is None or self._taken.file is not None:
+            return None
+        held = posted_entry(self._workflow, self._objects, self._taken.services[0], self._found.run)
+        return held.entry if held else None
 
     def _lives(self, message: Message) -> bool:
         return message.expires_at > self._now
@@ -259,6 +264,9 @@ class _Reading:
         """Yield everything that was sent, or should have been."""
         if self._taken is not None:
             yield from self._taken.sent
+        if self._taken is not None and self._posted is not None and isinstance(posted := self._posted.fact, FilePosted):
+            (service,), run = self._taken.services, self._found.run
+            yield Message(self._workflow.name, run, service, WHOLE_RUN, posted.expires_at, context=(posted,))
         for output in self._outputs():
             yield from _messages_of(output)
 
