@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from qualtrics_etl.messages import FileParsed
-from qualtrics_etl.testing.pacing import Load, run_paced
+from qualtrics_etl.testing.pacing import START, Load, Paced, run_paced
 
 if TYPE_CHECKING:
     from shared_lib.tests.steps.conftest import Place
@@ -28,6 +32,37 @@ def test_whole_brand_is_used_without_being_refused() -> None:
     paced = run_paced(Load(batches=40, lists=150, invitations=600, scale=TENTH))
     assert paced.share_used(300) >= 0.9
     assert (paced.share_refused < 0.01, paced.most_receives, paced.dead_letters) == (True, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "share"),
+    [
+        pytest.param([20, 100, 80, 40, 1], 0.9, id="the-end-does-not-count"),
+        pytest.param([20, 100, 0, 80, 40], 0.6, id="an-empty-minute-does"),
+        pytest.param([20, 0, 0, 0, 100], 0.25, id="so-do-those-before-the-last-ones"),
+        pytest.param([500, 100, 10], 1.0, id="the-first-has-begun-before"),
+    ],
+)
+def test_share_is_taken_of_minutes_with_enough_to_do(minutes: list[int], share: float) -> None:
+    """Of a limit of 100, for two endpoints together: what is left over counts as long as there was work for it."""
+    paced = Paced(requests=Counter({(_minute(n), f"GET {n % 2}"): count for n, count in enumerate(minutes)}))
+    assert paced.share_used(100) == pytest.approx(share)
+
+
+def test_share_of_an_endpoint_knows_no_other() -> None:
+    """A minute is full for an endpoint by its own requests alone, and with none that is full there is no answer."""
+    paced = Paced()
+    paced.requests[_minute(0), "GET looks"] = 5
+    paced.requests[_minute(1), "GET looks"] = 80
+    paced.requests[_minute(1), "POST imports"] = 9
+    paced.requests[_minute(2), "POST imports"] = 1
+    assert paced.share_used(10, "POST imports") == pytest.approx(0.9)
+    with pytest.raises(ValueError, match="give more to do"):
+        paced.share_used(100)
+
+
+def _minute(number: int) -> datetime:
+    return START.replace(second=0) + timedelta(minutes=number)
 
 
 def test_without_pacing_most_requests_would_be_refused() -> None:

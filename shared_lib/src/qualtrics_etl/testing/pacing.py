@@ -90,19 +90,30 @@ class Paced:
     dead_letters: int = 0
 
     def share_used(self, limit: int, endpoint: str = "") -> float:
-        """Return which part of a limit was used, in the minutes between the first and the last one that had requests.
+        """Return which part of a limit was used, in the whole minutes that began with enough to do for all of it.
+
+        What begins with less is the end of the work, and what is left of a limit then says nothing about pacing.
 
         Args:
+            limit: Requests a minute.
             endpoint: Of which endpoint; of all together when left out.
+
+        Raises:
+            ValueError: There was no such minute.
         """
         minutes: Counter[datetime] = Counter()
         for (minute, name), count in self.requests.items():
             minutes[minute] += count * (not endpoint or name == endpoint)
-        first, *between, _ = sorted(minute for minute, count in minutes.items() if count)
-        if not between:
-            raise ValueError("There is no whole minute between the first and the last one: give more to do.")
-        every = [first + timedelta(minutes=n + 1) for n in range(round((between[-1] - first).total_seconds() / 60))]
-        return sum(minutes[minute] for minute in every) / (limit * len(every))
+        minute = min(minutes)  # had begun when the work did
+        to_do = minutes.total() - minutes[minute]
+        used: list[int] = []
+        while to_do >= limit:
+            minute += timedelta(minutes=1)
+            used.append(minutes[minute])
+            to_do -= minutes[minute]
+        if not used:
+            raise ValueError("No whole minute had enough to do: give more to do.")
+        return sum(used) / (limit * len(used))
 
     @property
     def share_refused(self) -> float:
