@@ -54,7 +54,7 @@ QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(en
 STEPS: dict[str, type[Step]] = {
     kind.name: getattr(importlib.import_module(kind.module), kind.class_name) for kind in KINDS.values()
 }
-NO_HOOKS = {"Settings", "kind", "may_repeat", "settings"}
+NO_HOOKS = {"Settings", "kind", "may_repeat", "refused_settings", "settings"}
 """Public names of a step's class that are not the client's to override."""
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

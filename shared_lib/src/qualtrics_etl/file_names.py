@@ -10,6 +10,8 @@ import unicodedata
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from qualtrics_etl.errors import ConfigurationError
+
 MAX_NAME_BYTES = 255  # what common file systems allow; a longer one is an attack or a broken server
 DIRECTION_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -31,6 +33,19 @@ def refuse_name(name: str) -> RefusedName | None:
     """Say why a name can't be used; None when it can."""
     reason = _reason(name)
     return RefusedName(ascii(name)[1:-1][:300], reason) if reason else None
+
+
+def check_pattern(pattern: str) -> None:
+    """Check the setting `pattern`.
+
+    Raises:
+        ConfigurationError: It holds a slash.
+    """
+    if "/" in pattern:
+        raise ConfigurationError(
+            f"The setting `pattern` is {pattern!r}: it fits no file, since names hold no slash.",
+            remedy="Put the folder into the setting `folder`.",
+        )
 
 
 def keep_name(name: str, pattern: str, *, marker_suffix: str = "") -> bool:

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 import orjson
 
 from qualtrics_etl.catalogue import Level
 from qualtrics_etl.errors import PermanentError
-from qualtrics_etl.ledger import Held, Ledger, State
+from qualtrics_etl.ledger import Held, How, Ledger, State
 from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FileParsed
 from qualtrics_etl.payloads import batch_name, erased_key
 from qualtrics_etl.ports import ObjectStore
@@ -138,6 +139,36 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A run's share of the work of a service that workflow.yml no longer has.
+
+    Attributes:
+        ended: How many pieces are done or waived.
+        open: Batches that are neither; also those that were sent, and never begun.
+    """
+
+    service: str
+    ended: int
+    open: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasures:
+    """What is recorded of erasures of a run's personal data.
+
+    Attributes:
+        at: When one last ended; empty where none did.
+        begun: When one last began that did not end, so that nobody knows what it left; empty where there is none.
+    """
+
+    at: str = ""
+    begun: str = ""
+
+
+NONE_ERASED = Erasures()
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
     """How far a run is.
 
@@ -146,7 +177,8 @@ class RunStatus:
         summary: What became of its rows.
         services: Those that take part in it, in their order.
         waits: Which of them wait, and what for.
-        erased_at: When its personal data was last erased; empty where it was not.
+        gone: Services that it went through, and that workflow.yml no longer has.
+        erasures: Of its personal data.
         last_written_at: When its ledger last changed; `LONG_AGO` where it has none yet.
         taken_at: When its input was stored; `LONG_AGO` where that is not known.
         unreadable: What can't be read of its ledger; then nothing else is said of it.
@@ -157,7 +189,8 @@ class RunStatus:
     summary: RunSummary
     services: tuple[ServiceStatus, ...]
     waits: tuple[Wait, ...]
-    erased_at: str = ""
+    gone: tuple[Gone, ...] = ()
+    erasures: Erasures = NONE_ERASED
     last_written_at: datetime = LONG_AGO
     taken_at: datetime = LONG_AGO
     unreadable: str = ""
@@ -174,16 +207,18 @@ class RunLedger:
 
     Attributes:
         entries: By service and batch.
+        gone: The same of services that workflow.yml no longer has.
         marks: The batches whose marks a service that waits for all has, halved ones as `<batch>=2`.
         complete: The blocks of marks that such a service has whole.
-        erased_at: When its personal data was last erased; empty where it was not.
+        erasures: Of its personal data.
         last_written_at: When it last changed; `LONG_AGO` while there is nothing.
     """
 
     entries: dict[tuple[str, str], Held] = field(default_factory=dict)
+    gone: dict[tuple[str, str], Held] = field(default_factory=dict)
     marks: dict[str, set[str]] = field(default_factory=dict)
     complete: dict[str, set[int]] = field(default_factory=dict)
-    erased_at: str = ""
+    erasures: Erasures = NONE_ERASED
     last_written_at: datetime = LONG_AGO
 
     @property
@@ -207,7 +242,16 @@ def status_of(workflow: Workflow, objects: ObjectStore, run: str, letters: Lette
         return status_in(ledger, workflow, objects, run, letters)
     except PermanentError as error:
         summary, at = RunSummary(run), ledger.last_written_at
-        return RunStatus(run, RunState.UNREADABLE, summary, (), (), ledger.erased_at, at, unreadable=str(error))
+        return RunStatus(
+            run,
+            RunState.UNREADABLE,
+            summary,
+            (),
+            (),
+            erasures=ledger.erasures,
+            last_written_at=at,
+            unreadable=str(error),
+        )
 
 
 def status_in(
@@ -219,16 +263,23 @@ def status_in(
         PermanentError: The file's own entry can't be read.
     """
     taken = input_of(workflow, objects, run)
-    if not (ledger.entries or ledger.erased_at or letters.of(run) or taken):
+    if not (ledger.entries or ledger.gone or ledger.erasures != NONE_ERASED or letters.of(run) or taken):
         return None
     reading = _Reading(workflow, run, ledger, letters, taken)
     summary = summarize_run(workflow, run, [(service, held) for (service, _), held in ledger.entries.items()])
     fetched = ledger.file or (taken.file if taken else None)
     summary.file_name = fetched.name if fetched else ""
-    services, waits = reading.services(), tuple(reading.waits())
-    taken_at = taken.at if taken else LONG_AGO
+    services, waits, gone = reading.services(), tuple(reading.waits()), tuple(reading.gone())
     return RunStatus(
-        run, _state(services), summary, services, waits, ledger.erased_at, ledger.last_written_at, taken_at
+        run,
+        _state(services, gone),
+        summary,
+        services,
+        waits,
+        gone,
+        ledger.erasures,
+        ledger.last_written_at,
+        taken.at if taken else LONG_AGO,
     )
 
 
@@ -242,20 +293,25 @@ def read_ledger(found: RunLedger, workflow: Workflow, objects: ObjectStore, run:
     for each in objects.list(f"ledger/{run}/"):
         _, _, *rest = each.key.split("/")
         found.last_written_at = max(found.last_written_at, each.last_modified)
-        if len(rest) == 2 and rest[0] in workflow.services:
+        if len(rest) == 2:
             keys.append(each.key)
         elif len(rest) == 4 and rest[1] == "arrived":
             found.marks.setdefault(rest[0], set()).add(rest[3])
         elif len(rest) == 3 and rest[1] == "complete":
             found.complete.setdefault(rest[0], set()).add(int(rest[2]))
         elif each.key == erased_key(run) and (record := objects.get(each.key)) is not None:
-            found.erased_at = orjson.loads(record.body)["erased"][-1]["at"]
+            found.erasures = _erasures(orjson.loads(record.body)["erased"])
     ledger = Ledger(objects)
     with ThreadPoolExecutor(READERS) as readers:
         for key, held in zip(keys, readers.map(ledger.read, keys), strict=True):
             _, _, service, batch = key.split("/")
             if held is not None:
-                found.entries[service, batch] = held
+                (found.entries if service in workflow.services else found.gone)[service, batch] = held
+
+
+def _erasures(record: Sequence[Mapping[str, Any]]) -> Erasures:
+    begun = (line["begun"] for line in record if not line["at"])
+    return Erasures(record[-1]["at"], max(begun, default=""))
 
 
 class _Reading:
@@ -276,7 +332,7 @@ class _Reading:
         self._partly_seen = letters.partly
         self._taken = taken
         self._here = {service for service, _ in (*ledger.entries, *self._letters)}
-        if taken is not None and not self._here:
+        if taken is not None and not self._here and not ledger.gone:
             self._here = set(taken.services)
         self._known: dict[str, dict[str, Progress]] = {}
         self._part = tuple(self._taking_part())
@@ -299,6 +355,15 @@ class _Reading:
                     yield from self._missing(service, before)
                 elif Progress.QUEUED in pieces.values() and not self._is_run(before):
                     yield from self._untold(service, before)
+
+    def gone(self) -> Iterator[Gone]:
+        """Yield what the run did, or should do, at services that workflow.yml no longer has."""
+        here = {piece: held.entry.state in (State.DONE, State.WAIVED) for piece, held in self._ledger.gone.items()}
+        for service, batch in self._told_to_gone():
+            here.setdefault((service, batch), False)
+        for name in sorted({service for service, _ in here}):
+            mine = {batch: is_settled for (service, batch), is_settled in here.items() if service == name}
+            yield Gone(name, sum(mine.values()), tuple(sorted(batch for batch in mine if not mine[batch])))
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
@@ -340,6 +405,24 @@ class _Reading:
         if not (entries and ended):
             told |= set(self._workflow.next_of(service))
         return told & self._workflow.services.keys()
+
+    def _told_to_gone(self) -> Iterator[tuple[str, str]]:
+        sent = [(How.SEND, message) for message in (self._taken.sent if self._taken else ())]
+        for held in (*self._ledger.entries.values(), *self._ledger.gone.values()):
+            sent += held.entry.sent()
+        for how, message in sent:
+            if message.service in self._workflow.services:
+                continue
+            match how:
+                case How.SEND:
+                    yield message.service, message.batch
+                case How.EACH_BATCH:
+                    for number in range(message.fact(FileParsed).batches):
+                        yield message.service, batch_name(number)
+                case How.ARRIVE:
+                    yield message.service, WHOLE_RUN
+                case How.SPLIT:
+                    pass
 
     def _before(self, service: str) -> list[str]:
         return [name for name in self._workflow.before(service) if name in self._part]
@@ -469,8 +552,8 @@ class _Reading:
         return self._workflow.level_of(service) is Level.RUN
 
 
-def _state(services: Sequence[ServiceStatus]) -> RunState:
+def _state(services: Sequence[ServiceStatus], gone: Sequence[Gone]) -> RunState:
     if any(each.dead for each in services):
         return RunState.DEAD_LETTERED
-    settled = all(each.count(*_SETTLED) == len(each.pieces) for each in services)
+    settled = all(each.count(*_SETTLED) == len(each.pieces) for each in services) and not any(g.open for g in gone)
     return RunState.FINISHED if settled else RunState.WAITING

@@ -326,13 +326,90 @@ def break_settings(root: Path) -> str:
 
 def break_workflow_settings(root: Path) -> str:
     """Misspell a setting in workflow.yml."""
-    workflow = yaml.safe_load((root / "workflow.yml").read_text())
-    workflow["services"]["parse_file"]["settings"] = {"delimeter": ";"}
-    (root / "workflow.yml").write_text(yaml.safe_dump(workflow, sort_keys=False))
+    set_in_workflow(root, "parse_file", delimeter=";")
     return (
         "error: The settings of parse_file can't be used: `delimeter` is not a setting that is known here."
         " See workflow.yml (services.parse_file.settings) or config/local.yml (services.parse_file)."
         " Lines: workflow.yml:28.\n"
+    )
+
+
+def set_in_workflow(root: Path, service: str, **settings: object) -> None:
+    """Give a service settings in workflow.yml."""
+    workflow = yaml.safe_load((root / "workflow.yml").read_text())
+    workflow["services"][service]["settings"] = settings
+    (root / "workflow.yml").write_text(yaml.safe_dump(workflow, sort_keys=False))
+
+
+def break_encoding(root: Path) -> str:
+    """Name an encoding that nobody knows."""
+    set_in_workflow(root, "parse_file", encoding="cp1253x")
+    return (
+        "error: parse_file: The setting `encoding` is 'cp1253x', which is no encoding of text files."
+        " Set it to utf-8, cp1252, latin-1 or utf-16. Lines: workflow.yml:28.\n"
+    )
+
+
+def break_delimiter(root: Path) -> str:
+    """Separate cells by a letter, in the stage's own settings."""
+    with (root / "config" / "local.yml").open("a") as config:
+        config.write("  parse_file:\n    delimiter: x\n")
+    line = len((root / "config" / "local.yml").read_text().splitlines())
+    return (
+        "error: parse_file: The setting `delimiter` is 'x', which can't separate cells."
+        " Set it to auto, or to one character that is no letter, digit, quote or blank."
+        f" Lines: config/local.yml:{line}.\n"
+    )
+
+
+def break_columns(root: Path) -> str:
+    """Map two columns to one field."""
+    set_in_workflow(root, "parse_file", columns={"Mail": "email", "E-Mail": "email"})
+    return (
+        "error: parse_file: The setting `columns` maps two columns to one field. Leave one of them out."
+        " Lines: workflow.yml:28.\n"
+    )
+
+
+def break_row_model(root: Path) -> str:
+    """Declare a column as something that no cell becomes."""
+    handler = root / "services" / "parse_file" / "handler.py"
+    handler.write_text(
+        "from qualtrics_etl.formats.rows import Row\n"
+        "from qualtrics_etl.lambda_entry import lambda_handler\n"
+        "from qualtrics_etl.steps.parse_file import ParseFile\n"
+        "class Thing:\n    pass\n"
+        "class Person(Row):\n    email: Thing\n"
+        "class Parse(ParseFile):\n    row_model = Person\n"
+        "handler = lambda_handler(Parse)\n"
+    )
+    return "error: parse_file: The row model Person declares `email` as something no cell can become."
+
+
+def break_field_of_column(root: Path) -> str:
+    """Map a column to a field that the row model has not."""
+    handler = root / "services" / "parse_file" / "handler.py"
+    handler.write_text(
+        "from qualtrics_etl.formats.rows import Row\n"
+        "from qualtrics_etl.lambda_entry import lambda_handler\n"
+        "from qualtrics_etl.steps.parse_file import ParseFile\n"
+        "class Person(Row):\n    email: str\n"
+        "class Parse(ParseFile):\n    row_model = Person\n"
+        "handler = lambda_handler(Parse)\n"
+    )
+    set_in_workflow(root, "parse_file", columns={"Mail": "e_mail"})
+    return (
+        "error: parse_file: The setting `columns` maps 'Mail' to 'e_mail', which is no field of the row."
+        " Use one of: email. Lines: workflow.yml:28.\n"
+    )
+
+
+def break_pattern(root: Path) -> str:
+    """Write the folder into the pattern."""
+    set_in_workflow(root, "fetch_sftp_file", pattern="in/*.csv")
+    return (
+        "error: fetch_sftp_file: The setting `pattern` is 'in/*.csv': it fits no file, since names hold no slash."
+        " Put the folder into the setting `folder`. Lines: workflow.yml:"
     )
 
 
@@ -374,6 +451,12 @@ def break_config_service(root: Path) -> str:
         break_no_handler,
         break_settings,
         break_workflow_settings,
+        break_encoding,
+        break_delimiter,
+        break_columns,
+        break_row_model,
+        break_field_of_column,
+        break_pattern,
         break_config_service,
     ],
 )

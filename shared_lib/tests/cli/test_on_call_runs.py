@@ -460,6 +460,24 @@ def test_erasure_leaves_no_version_of_personal_data(stage: Stage) -> None:
     assert f"Its personal data was erased on {erased['at']}." in stage.qetl("status", stage.run).stdout
 
 
+def test_erasure_that_was_killed_is_told(stage: Stage) -> None:
+    """Who looks at the run, or sends its work again, learns that data may be missing, until the erasure is ended."""
+    s3().put_object(
+        Bucket=BUCKET,
+        Key=f"ledger/{stage.run}/erased.json",
+        Body=b'{"erased": [{"at": "", "begun": "2026-11-22T09:10:00Z", "found": {"payloads": 3}}]}',
+    )
+    said = "An erasure of its personal data began on 2026-11-22T09:10:00Z and has not ended: work may miss its data."
+    command = f"make erase STAGE=dev RUN={stage.run}"
+    for result in (stage.qetl("status", stage.run), stage.qetl("resend", stage.run, "--dry-run")):
+        assert f"{said} To end it: {command}\n" in result.stdout
+    run = json.loads(stage.qetl("status", stage.run, "--json").stdout)
+    assert (run["erased_at"], run["erasure_begun_at"]) == (None, "2026-11-22T09:10:00Z")
+    stage.qetl("erase", stage.run, "--even-unfinished", "--yes")
+    after = stage.qetl("status", stage.run).stdout
+    assert (said in after, "Its personal data was erased on" in after) == (False, True)
+
+
 def test_erasure_again_finds_nothing(stage: Stage) -> None:
     """The second time there is nothing to ask and nothing to record."""
     stage.qetl("erase", stage.run, "--even-unfinished", "--yes")

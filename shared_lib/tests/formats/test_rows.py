@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 import pytest
 from pydantic import AfterValidator, Field, StringConstraints
 
 from qualtrics_etl.errors import ConfigurationError, InputError
 from qualtrics_etl.formats.rows import Row, RowModel, RowValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def not_eve(name: str) -> str:
@@ -47,6 +50,10 @@ class Nothing(Row):
 
 class Unusable(Row):
     email: type[NotADirectoryError] | memoryview
+
+
+class Imported(Row):
+    emails: Sequence[str]  # which a type checker finds, and the program does not
 
 
 HEADER = ("text", "number", "amount", "day", "kind", "name", "share", "maybe", "extra")
@@ -166,6 +173,13 @@ def test_a_mapping_that_can_not_work_is_refused(columns: dict[str, str], error: 
             (
                 "The row model Unusable declares `email` as something no cell can become. Use str, int, float, bool, "
                 "date, datetime, Decimal or Literal, with or without `| None`."
+            ),
+        ),
+        (
+            Imported,
+            (
+                "The types that the row model Imported declares can't be found: name 'Sequence' is not defined. Import "
+                "each where the program finds it when it runs: at the top, and not below `if TYPE_CHECKING`."
             ),
         ),
     ],

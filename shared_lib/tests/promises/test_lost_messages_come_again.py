@@ -18,6 +18,7 @@ from qualtrics_etl.cli.status import lines_of as status_lines
 from qualtrics_etl.errors import ConfigurationError, InputError, RetryableError
 from qualtrics_etl.ledger import State
 from qualtrics_etl.local.dead_letters import dead_letters
+from qualtrics_etl.messages import WHOLE_RUN
 from qualtrics_etl.payloads import erased_key
 from qualtrics_etl.receipt import write_receipt
 from qualtrics_etl.runs import recent_runs
@@ -186,7 +187,7 @@ def test_unknown_outcome_is_asked_about_first(place: Place, client: Client, cont
     delete_letters(place, "import_contacts")
     (lost,) = look(place, run).lost
     assert (lost.state, lost.message, lost.outcome_unknown) == (State.FAILED, None, True)
-    assert "nobody knows what Qualtrics did" in "\n".join(lines_of(look(place, run)))
+    assert "nobody knows what Qualtrics did" in "\n".join(lines_of(look(place, run), "prod"))
     assert (resend(place, run), resend(place, run, outcome_unknown=True)) == (0, 1)
     assert_ended_as_usual(place, run, people=2)
 
@@ -313,7 +314,7 @@ def test_run_that_stands_for_days_is_said_to_have_lost_messages(
     place.clock.advance(timedelta(days=26).total_seconds())
     plan = look(place, run)
     assert plan.is_empty
-    assert "left, its message expired after 30 days, and its data is gone" in "\n".join(lines_of(plan))
+    assert "left, its message expired after 30 days, and its data is gone" in "\n".join(lines_of(plan, "prod"))
 
 
 @pytest.mark.parametrize("run", ["acme-etl-ffffffffffff", "../acme-etl-ffffffffffff", ""])
@@ -363,7 +364,8 @@ KINDS = {
 
 def change_workflow(place: Place, chains: dict[str, tuple[str, ...]], **kinds: dict[str, object]) -> None:
     """Deploy other chains."""
-    place.settings["schedule_b"] = place.config.services["schedule_distribution"]
+    if "schedule_distribution" in place.workflow.services:
+        place.settings["schedule_b"] = place.config.services["schedule_distribution"]
     place.workflow = place.workflow_of(chains, {**KINDS, **kinds})
     place.rebuild_queues()
 
@@ -380,7 +382,34 @@ def test_finished_run_is_not_begun_anew_in_a_new_chain(
     assert resend(place, run) == 0
     assert "make resend" not in said_of(place, run)
     assert (len(place.lists()), place.scheduled()) == (1, ["Invite", "Reminder"])
-    assert renamed or status(place, run).state is RunState.FINISHED
+    found = status(place, run)
+    assert (found.state, len(found.gone)) == (RunState.FINISHED, 5 if renamed else 0)
+
+
+def test_open_work_of_services_that_are_gone_is_told(place: Place, client: Client, contacts: Contacts) -> None:
+    """A run that stands at a service under its old name is not finished; the name is said, and what to do."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    place.lose("import_contacts", skip=1)
+    run = fetch(place, client, contacts(5))
+    change_workflow(place, {"second": SECOND})
+    found = status(place, run)
+    assert found.state is RunState.WAITING
+    assert {each.service: (each.ended, each.open) for each in found.gone} == {
+        "create_mailing_list": (1, ()),
+        "import_contacts": (2, ("00001",)),
+        "parse_file": (1, ()),
+        "schedule_distribution": (0, (WHOLE_RUN,)),
+    }
+    assert (
+        "  import_contacts, which workflow.yml no longer has: 2 ended, 1 open batch 00001."
+        " For that to be worked on, bring it back and deploy.\n" in said_of(place, run)
+    )
+    assert resend(place, run) == 0
+    change_workflow(place, {"contacts": chain})
+    place.clock.advance(timedelta(days=5).total_seconds())
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run, people=5)
 
 
 def test_lost_message_goes_where_it_went(place: Place, client: Client, contacts: Contacts) -> None:
@@ -418,7 +447,7 @@ def test_fates_of_rows_that_were_not_published_are(place: Place, client: Client,
     open_rows = "Batch 00000 is done, and what became of its rows was not written down yet: make resend."
     assert open_rows in receipt(place, run)
     assert ("import_contacts", "00000", State.DONE) in [(e.service, e.batch, e.state) for e in look(place, run).lost]
-    assert "import_contacts batch 00000: `done`, sent again to finish" in "\n".join(lines_of(look(place, run)))
+    assert "import_contacts batch 00000: `done`, sent again to finish" in "\n".join(lines_of(look(place, run), "prod"))
     resend(place, run)
     assert receipt(place, run).count("loaded") == 5
     assert_ended_as_usual(place, run)
@@ -537,7 +566,7 @@ def test_service_is_named_where_nothing_of_it_is_open(place: Place, client: Clie
     """That nothing is open at one service does not say that nothing is open."""
     place.lose("import_contacts")
     run = fetch(place, client, contacts(2))
-    assert list(lines_of(look(place, run, service="create_mailing_list"), "create_mailing_list")) == [
+    assert list(lines_of(look(place, run, service="create_mailing_list"), "prod", "create_mailing_list")) == [
         f"Run {run}: nothing of it is open at create_mailing_list, so nothing is sent."
     ]
 

@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from qualtrics_etl.errors import ConfigurationError
-from qualtrics_etl.file_names import RefusedName, keep_name, refuse_name
+from qualtrics_etl.file_names import RefusedName, check_pattern, keep_name, refuse_name
 
 if TYPE_CHECKING:
     import asyncssh
@@ -145,11 +144,7 @@ class SftpClient:
         Raises:
             ConfigurationError: There is no such folder, or the pattern holds a slash.
         """
-        if "/" in pattern:
-            raise ConfigurationError(
-                f"The setting `pattern` is {pattern!r}: it fits no file, since names hold no slash.",
-                remedy="Put the folder into the setting `folder`.",
-            )
+        check_pattern(pattern)
         files = []
         for entry in self._thread.call(self._session.entries(folder or ".")):
             name = str(entry.filename)

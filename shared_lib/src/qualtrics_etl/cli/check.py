@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +33,9 @@ def check(
 
     Finds what can't work before it waits in a queue: unknown kinds, services in no chain, circles, neighbours whose
     messages don't fit, folders without a service, functions that run, read or package another service, layers that a
-    kind needs and its function lacks, kinds without rights, handlers of another kind, settings that are missing or
-    wrong. Notes what is still open, and concurrency that is too much for Qualtrics' limits.
+    kind needs and its function lacks, kinds without rights, handlers of another kind, settings that are missing,
+    wrong, or of no use with what a handler declares. Notes what is still open, and concurrency that is too much for
+    Qualtrics' limits.
 
     Exit code: 0 when all agree, 2 when not; each problem names its place and what is right.
 
@@ -134,10 +135,15 @@ def _settings_problems(root: Path, stage: str, workflow: Workflow, handlers: dic
     yield from _unknown_services(config, workflow)
     yield from _missing_post(config, workflow)
     for service, handler in handlers.items():
+        step = handler.step
         try:
-            step_settings(handler.step.Settings, service, workflow.services[service].settings, config)
+            settings = step_settings(step.Settings, service, workflow.services[service].settings, config)
         except ConfigurationError as error:
-            yield f"{error} {_lines(error, service, *files)}"
+            yield f"{error} {_lines(_refused_by_type(error), service, *files)}"
+            continue
+        for name, refused in step.refused_settings(settings):
+            where = _lines([name], service, *files) if name else f"See services/{service}/handler.py."
+            yield f"{service}: {refused} {where}"
 
 
 def _concurrency_problems(root: Path, stage: str, workflow: Workflow, note: Callable[[str], object]) -> Iterator[str]:
@@ -153,17 +159,20 @@ def _concurrency_problems(root: Path, stage: str, workflow: Workflow, note: Call
             note(f"note: {remark.text}")
 
 
-def _lines(error: ConfigurationError, service: str, config: YamlFile, workflow: YamlFile) -> str:
-    """Say where the settings stand that an error is about: in the stage's config, which wins, or in workflow.yml."""
+def _refused_by_type(error: ConfigurationError) -> list[str]:
     problems = error.__cause__.errors() if isinstance(error.__cause__, ValidationError) else []
+    return [str(name) for problem in problems for name in problem["loc"][:1]]
+
+
+def _lines(settings: Iterable[str], service: str, config: YamlFile, workflow: YamlFile) -> str:
+    """Say where settings of a service stand: in the stage's config, which wins, or in workflow.yml."""
     found: dict[str, None] = {}
-    for problem in problems:
-        here = ("services", service, *problem["loc"][:1])
+    for name in settings:
+        here = ("services", service, name)
         if here in config.lines:
             found[f"config/{config.path.name}:{config.line_of(*here)}"] = None
         else:
-            line = workflow.line_of("services", service, "settings", *problem["loc"][:1])
-            found[f"{WORKFLOW_FILE}:{line}"] = None
+            found[f"{WORKFLOW_FILE}:{workflow.line_of('services', service, 'settings', name)}"] = None
     return f"Lines: {', '.join(found)}."
 
 

@@ -11,7 +11,7 @@ import typer
 
 from qualtrics_etl.aws.redrive import dead_letters_of
 from qualtrics_etl.cli.access import open_stage, stop_between
-from qualtrics_etl.cli.status import names_of
+from qualtrics_etl.cli.status import begun_erasure, names_of
 from qualtrics_etl.cli.terminal import confirm, counting_bar
 from qualtrics_etl.ledger import State
 from qualtrics_etl.steps.resending import Lost, Plan, Resending
@@ -61,7 +61,7 @@ def resend(
     resending = Resending(opened.workflow, opened.objects, opened.queues)
     letters = dead_letters_of(opened.access, opened.workflow.services)
     plan = resending.look(run, letters, datetime.now(UTC), service=service, outcome_unknown=outcome_unknown)
-    for line in lines_of(plan, service):
+    for line in lines_of(plan, stage, service):
         typer.echo(line)
     left = EXIT_LEFT if any(each.message is None for each in plan.lost) else 0
     if plan.is_empty or dry_run:
@@ -78,10 +78,11 @@ def resend(
     raise typer.Exit(left if sent == total else EXIT_INTERRUPTED)
 
 
-def lines_of(plan: Plan, service: str | None = None) -> Iterator[str]:
+def lines_of(plan: Plan, stage: str, service: str | None = None) -> Iterator[str]:
     """Yield what a person has to know before the answer.
 
     Args:
+        stage: Where the run is.
         service: The only one that is asked for.
     """
     if plan.is_empty and not plan.lost:
@@ -91,6 +92,8 @@ def lines_of(plan: Plan, service: str | None = None) -> Iterator[str]:
     yield from _grouped(plan.lost)
     if plan.marks:
         yield f"  {len(plan.marks)} mark{'' if len(plan.marks) == 1 else 's'} of batches for those that wait for all"
+    if plan.erasures.begun:
+        yield begun_erasure(plan.run, plan.erasures, stage)
     if not plan.is_empty:
         yield "What is still on its way comes twice then, and is done once all the same."
 

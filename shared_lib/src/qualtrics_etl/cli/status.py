@@ -18,6 +18,8 @@ from qualtrics_etl.messages import WHOLE_RUN
 from qualtrics_etl.runs import recent_runs
 from qualtrics_etl.status import (
     DeadLetter,
+    Erasures,
+    Gone,
     Letters,
     Progress,
     RunState,
@@ -126,12 +128,15 @@ def lines_of(run: RunStatus, stage: str, now: datetime, plan: Plan | None = None
     if run.unreadable:
         yield f"  {run.unreadable}"
         return
-    if run.erased_at:
-        yield f"  Its personal data was erased on {run.erased_at}."
+    if run.erasures.at:
+        yield f"  Its personal data was erased on {run.erasures.at}."
+    if run.erasures.begun:
+        yield f"  {begun_erasure(run.run, run.erasures, stage)}"
     for line in sums_of(run.summary):
         yield f"  {line}"
     yield ""
     yield from _service_lines(run.services)
+    yield from _gone_lines(run.gone)
     if run.waits:
         yield ""
         yield from wait_lines(run)
@@ -139,6 +144,14 @@ def lines_of(run: RunStatus, stage: str, now: datetime, plan: Plan | None = None
     if commands := list(_next_commands(run, stage, now, plan)):
         yield "\nNext:"
         yield from (f"  {command}" for command in commands)
+
+
+def begun_erasure(run: str, erasures: Erasures, stage: str) -> str:
+    """Return what is to be said where nobody knows what an erasure left."""
+    return (
+        f"An erasure of its personal data began on {erasures.begun} and has not ended: work may miss its data."
+        f" To end it: make erase STAGE={stage} RUN={run}"
+    )
 
 
 def wait_lines(run: RunStatus) -> Iterator[str]:
@@ -178,7 +191,8 @@ def as_json(run: RunStatus) -> dict[str, Any]:
         "state": run.state.value,
         "last_change": None if run.last_written_at == LONG_AGO else run.last_written_at.isoformat(),
         "unreadable": run.unreadable or None,
-        "erased_at": run.erased_at or None,
+        "erased_at": run.erasures.at or None,
+        "erasure_begun_at": run.erasures.begun or None,
         "refused_by": run.summary.refused_by or None,
         "rows": {
             service: {name: getattr(rows, name) for name in (*Rows.__dataclass_fields__, "unaccounted")}
@@ -191,6 +205,7 @@ def as_json(run: RunStatus) -> dict[str, Any]:
             }
             for each in run.services
         },
+        "gone": {each.service: {"ended": each.ended, "open": each.open} for each in run.gone},
         "waits": [
             {"service": each.service, "for": each.for_service, "batches": each.batches, "untold": each.untold}
             for each in run.waits
@@ -229,6 +244,13 @@ def _service_lines(services: Sequence[ServiceStatus]) -> Iterator[str]:
         yield f"  {each.service:<{width}}{counts}{note}"
 
 
+def _gone_lines(gone: Iterable[Gone]) -> Iterator[str]:
+    for each in gone:
+        is_open = f", {len(each.open)} open{names_of(each.open)}" if each.open else ""
+        remedy = ". For that to be worked on, bring it back and deploy." if each.open else ""
+        yield f"  {each.service}, which workflow.yml no longer has: {each.ended} ended{is_open}{remedy}"
+
+
 def _how_far(wait: Wait, dead: set[tuple[str, str]]) -> str:
     if wait.untold:
         return "ended there, and not told yet"
@@ -264,7 +286,7 @@ def _dead_lines(dead: Iterable[DeadLetter]) -> Iterator[str]:
 
 def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None) -> Iterator[str]:
     for each in run.services:
-        if each.dead and not run.erased_at:
+        if each.dead and not run.erasures.at:
             yield from _commands_for_letters(run.run, each, stage, plan)
         batches = each.batches(Progress.DEAD_LETTERED) if not each.takes_in else ()
         if batches:

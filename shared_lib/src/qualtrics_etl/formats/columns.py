@@ -61,7 +61,7 @@ def match_columns(
         ConfigurationError: `columns` names a field that is none.
         InputError: A column is missing or repeated; names it, unless the name is the file's.
     """
-    _check_setting(columns, fields)
+    check_columns(columns, fields)
     wanted = {field: name for name, field in columns.items()}
     places: dict[str, list[int]] = {}
     for index, name in enumerate(header):
@@ -86,7 +86,12 @@ def count_matches(header: Sequence[str], fields: Collection[str], columns: Mappi
     return sum(plain_name(wanted.get(field, field)) in present for field in fields)
 
 
-def _check_setting(columns: Mapping[str, str], fields: Mapping[str, bool]) -> None:
+def check_columns(columns: Mapping[str, str], fields: Collection[str]) -> None:
+    """Check the setting `columns`: name in the file to field.
+
+    Raises:
+        ConfigurationError: It names a field that is none, or one twice.
+    """
     for name, field in columns.items():
         if field not in fields:
             raise ConfigurationError(

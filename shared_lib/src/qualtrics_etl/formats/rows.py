@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 from typing_extensions import TypedDict, get_type_hints
 
 from qualtrics_etl.errors import ConfigurationError
-from qualtrics_etl.formats.columns import count_matches, match_columns, text_fields
+from qualtrics_etl.formats.columns import check_columns, count_matches, match_columns, text_fields
 
 Cells: TypeAlias = list[str]
 """A row as the file has it."""
@@ -60,13 +60,21 @@ class RowModel:
             declaration: A subclass of `Row`.
 
         Raises:
-            ConfigurationError: It declares no field, or a type that no cell can become.
+            ConfigurationError: It declares no field, or a type that can't be found, or that no cell can become.
         """
         self._cells = {} if declaration is None else _declared(declaration)
         self.is_text = declaration is None
         self.fields: Mapping[str, bool] = {name: cell.must_be_there for name, cell in self._cells.items()}
         if declaration is not None:
             self._refuse_unusable(declaration.__name__)
+
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """Check the setting `columns` before there is a file; a file that is taken as text has the fields it names.
+
+        Raises:
+            ConfigurationError: It names a field that is none, or one twice.
+        """
+        check_columns(columns, columns.values() if self.is_text else self.fields)
 
     def bind(self, header: Sequence[str], columns: Mapping[str, str], *, file: str, line: int) -> RowValidator:
         """Make the validator for a file with this header.
@@ -255,7 +263,13 @@ _TEXT = _Cell(Annotated[str, _Stripped()], str, must_be_there=True, is_json=True
 
 
 def _declared(declaration: type) -> dict[str, _Cell]:
-    hints = get_type_hints(declaration, include_extras=True)
+    try:
+        hints = get_type_hints(declaration, include_extras=True)
+    except (NameError, AttributeError, TypeError) as exc:
+        raise ConfigurationError(
+            f"The types that the row model {declaration.__name__} declares can't be found: {exc}.",
+            remedy="Import each where the program finds it when it runs: at the top, and not below `if TYPE_CHECKING`.",
+        ) from exc
     optional_keys: frozenset[str] = getattr(declaration, "__optional_keys__", frozenset())
     return {name: _cell(hint, may_be_missing=name in optional_keys) for name, hint in hints.items()}
 

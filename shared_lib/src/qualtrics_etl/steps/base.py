@@ -109,6 +109,14 @@ class Step(ABC):
             )
         self._checked_settings = step_settings(self.Settings, wiring.service, self._service.settings, wiring.config)
 
+    @classmethod
+    def refused_settings(cls, settings: StepSettings) -> Iterator[tuple[str, ConfigurationError]]:
+        """Yield each setting that the work would trip over: its name, and what is wrong; for `qetl check`.
+
+        For what the type of a setting can't say. The name is empty where it is the class that can't work.
+        """
+        yield from ()
+
     # --- what runs: fixed -------------------------------------------------------------------------------------------
 
     @property

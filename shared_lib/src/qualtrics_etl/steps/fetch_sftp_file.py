@@ -19,6 +19,7 @@ from typing_extensions import override
 from qualtrics_etl import catalogue
 from qualtrics_etl.catalogue import Kind
 from qualtrics_etl.errors import ConfigurationError, NotYetError
+from qualtrics_etl.file_names import check_pattern
 from qualtrics_etl.ledger import Entry, How, Output, State
 from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FileSighted, Message
 from qualtrics_etl.payloads import content_key, content_run, sighting_key
@@ -62,6 +63,15 @@ class FetchSftpFile(RepeatableStep):
 
     kind: ClassVar[Kind] = catalogue.FETCH_SFTP_FILE
     Settings = FetchSftpFileSettings
+
+    @classmethod
+    @override
+    def refused_settings(cls, settings: StepSettings) -> Iterator[tuple[str, ConfigurationError]]:
+        assert isinstance(settings, FetchSftpFileSettings)
+        try:
+            check_pattern(settings.pattern)
+        except ConfigurationError as error:
+            yield "pattern", error
 
     def keep_file(self, name: str) -> bool:
         """Answer whether a file is taken; called for each name that fits `pattern`. The default takes all."""

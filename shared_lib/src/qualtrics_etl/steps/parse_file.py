@@ -26,6 +26,7 @@ from qualtrics_etl.errors import (
 from qualtrics_etl.formats.batch_reader import CheckRow, Limits
 from qualtrics_etl.formats.batches import Batch, Position, decode_batch, encode_batch, encode_rejects
 from qualtrics_etl.formats.content import MAX_UNPACKED_MB, PackSpec, unpack
+from qualtrics_etl.formats.csv_header import CsvSpec
 from qualtrics_etl.formats.rows import Row, RowModel
 from qualtrics_etl.formats.tables import Format, TableSpec, read_table
 from qualtrics_etl.ledger import How, Output
@@ -88,6 +89,23 @@ class ParseFile(RepeatableStep):
 
     row_model: ClassVar[type[Row] | None] = None
     """The row as the client declares it: a subclass of `Row`, a field a column. None takes every column as text."""
+
+    @classmethod
+    @override
+    def refused_settings(cls, settings: StepSettings) -> Iterator[tuple[str, ConfigurationError]]:
+        assert isinstance(settings, ParseFileSettings)
+        for name in ("encoding", "delimiter"):
+            try:
+                CsvSpec(**{name: getattr(settings, name)})
+            except ConfigurationError as error:
+                yield name, error
+        about = ""
+        try:
+            model = RowModel(cls.row_model)
+            about = "columns"
+            model.check_columns(settings.columns)
+        except ConfigurationError as error:
+            yield about, error
 
     def validate_row(self, row: RowValues, *, context: RowContext) -> None:
         """Look at one row that fits the row model; raise to put it aside.

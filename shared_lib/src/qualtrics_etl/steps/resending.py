@@ -19,7 +19,7 @@ from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FilePosted, Mess
 from qualtrics_etl.payloads import outcomes_prefix
 from qualtrics_etl.ports import ObjectStore, Queues
 from qualtrics_etl.runs import input_of, posted_entry
-from qualtrics_etl.status import Letters, Progress, RunLedger, RunStatus, read_ledger, status_in
+from qualtrics_etl.status import NONE_ERASED, Erasures, Letters, Progress, RunLedger, RunStatus, read_ledger, status_in
 from qualtrics_etl.steps.outbox import Outbox, block_of, each_batch_of, fan_in_of, has_block, split_mark
 from qualtrics_etl.workflow import Workflow
 
@@ -56,11 +56,13 @@ class Plan:
     Attributes:
         lost: The pieces of work that are not settled, in the order of the services.
         marks: What services that wait for all batches should have been told, and were not.
+        erasures: One that has not ended may have taken the data that the work needs.
     """
 
     run: str
     lost: tuple[Lost, ...]
     marks: tuple[Output, ...] = ()
+    erasures: Erasures = NONE_ERASED
 
     @property
     def is_empty(self) -> bool:
@@ -116,15 +118,16 @@ class Resending:
                 f"{run} is a tick of a schedule, and need not be repeated.",
                 remedy="The next tick looks again; at once: make tick STAGE=...",
             )
-        if found.erased_at:
+        if found.erasures.at:
             raise ConfigurationError(
-                f"The personal data of run {run} was erased on {found.erased_at}, so what is open can't be worked on.",
+                f"The personal data of run {run} was erased on {found.erasures.at},"
+                " so what is open can't be worked on.",
                 remedy="Give that up (make waive); the client sends the missing rows in a new file.",
             )
         reading = _Reading(self._workflow, self._objects, ledger, found, letters, now, outcome_unknown=outcome_unknown)
         lost = tuple(each for each in reading.lost() if service in (None, each.service))
         marks = tuple(each for each in reading.marks() if service in (None, Message.decode(each.message).service))
-        return Plan(run, lost, marks)
+        return Plan(run, lost, marks, found.erasures)
 
     def send(
         self, plan: Plan, *, stopped: Callable[[], bool] = lambda: False, on_sent: Callable[[int], object] = lambda n: n
