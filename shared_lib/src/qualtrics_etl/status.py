@@ -14,7 +14,8 @@ import orjson
 from qualtrics_etl.catalogue import Level
 from qualtrics_etl.errors import PermanentError
 from qualtrics_etl.ledger import Held, How, Ledger, State
-from qualtrics_etl.messages import WHOLE_RUN, FileFetched, FileParsed
+from qualtrics_etl.messages import WHOLE_RUN, ContactsImported, FileFetched, FileParsed, Message
+from qualtrics_etl.outputs import has_all, messages_of
 from qualtrics_etl.payloads import batch_name, erased_key
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.runs import RunInput, input_of
@@ -177,7 +178,9 @@ class RunStatus:
         summary: What became of its rows.
         services: Those that take part in it, in their order.
         waits: Which of them wait, and what for.
-        gone: Services that it went through, and that workflow.yml no longer has.
+        gone: Services that it went through, or was to, and that workflow.yml no longer has.
+        outgrown: Whether workflow.yml has changed so that the run did not go its ways: then only what was recorded is
+            shown, and not what would follow.
         erasures: Of its personal data.
         last_written_at: When its ledger last changed; `LONG_AGO` where it has none yet.
         taken_at: When its input was stored; `LONG_AGO` where that is not known.
@@ -190,6 +193,7 @@ class RunStatus:
     services: tuple[ServiceStatus, ...]
     waits: tuple[Wait, ...]
     gone: tuple[Gone, ...] = ()
+    outgrown: bool = False
     erasures: Erasures = NONE_ERASED
     last_written_at: datetime = LONG_AGO
     taken_at: datetime = LONG_AGO
@@ -222,9 +226,14 @@ class RunLedger:
     last_written_at: datetime = LONG_AGO
 
     @property
+    def all_entries(self) -> dict[tuple[str, str], Held]:
+        """Those of all services."""
+        return {**self.entries, **self.gone}
+
+    @property
     def file(self) -> FileFetched | None:
         """What was POSTed; a file that was fetched is in the ledger of the tick that fetched it."""
-        facts = (held.entry.fact for held in self.entries.values())
+        facts = (held.entry.fact for held in self.all_entries.values())
         return next((fact for fact in facts if isinstance(fact, FileFetched)), None)
 
 
@@ -267,6 +276,8 @@ def status_in(
         return None
     reading = _Reading(workflow, run, ledger, letters, taken)
     summary = summarize_run(workflow, run, [(service, held) for (service, _), held in ledger.entries.items()])
+    if any(isinstance(held.entry.fact, FileParsed | ContactsImported) for held in ledger.gone.values()):
+        summary.rows.clear()  # what lay behind the one or before the other is not known any more: no sum would be right
     fetched = ledger.file or (taken.file if taken else None)
     summary.file_name = fetched.name if fetched else ""
     services, waits, gone = reading.services(), tuple(reading.waits()), tuple(reading.gone())
@@ -277,6 +288,7 @@ def status_in(
         services,
         waits,
         gone,
+        reading.is_outgrown,
         ledger.erasures,
         ledger.last_written_at,
         taken.at if taken else LONG_AGO,
@@ -310,7 +322,7 @@ def read_ledger(found: RunLedger, workflow: Workflow, objects: ObjectStore, run:
 
 
 def _erasures(record: Sequence[Mapping[str, Any]]) -> Erasures:
-    begun = (line["begun"] for line in record if not line["at"])
+    begun = [line["begun"] for line in record if not line["at"]] + [line["at"] for line in record if line.get("left")]
     return Erasures(record[-1]["at"], max(begun, default=""))
 
 
@@ -327,12 +339,19 @@ class _Reading:
     ) -> None:
         self._workflow = workflow
         self._is_tick = not run.startswith(f"{workflow.name}-")
+        self._run = run
         self._ledger = ledger
+        self._entries = ledger.all_entries
         self._letters = letters.of(run)
         self._partly_seen = letters.partly
         self._taken = taken
+        self._told: dict[str, dict[str, Message | None]] = {}
+        self.is_outgrown = False
+        self._read_outputs()
         self._here = {service for service, _ in (*ledger.entries, *self._letters)}
-        if taken is not None and not self._here and not ledger.gone:
+        if self.is_outgrown:
+            self._here |= self._told.keys() & workflow.services.keys()
+        elif taken is not None and not self._here:
             self._here = set(taken.services)
         self._known: dict[str, dict[str, Progress]] = {}
         self._part = tuple(self._taking_part())
@@ -347,6 +366,8 @@ class _Reading:
 
     def waits(self) -> Iterator[Wait]:
         """Yield who waits for what: of a chain of services that wait for each other, the first."""
+        if self.is_outgrown:
+            return
         for service, pieces in self._all():
             for before in self._before(service):
                 if not self._is_run(service) and not self._is_run(before):
@@ -358,19 +379,55 @@ class _Reading:
 
     def gone(self) -> Iterator[Gone]:
         """Yield what the run did, or should do, at services that workflow.yml no longer has."""
-        here = {piece: held.entry.state in (State.DONE, State.WAIVED) for piece, held in self._ledger.gone.items()}
-        for service, batch in self._told_to_gone():
-            here.setdefault((service, batch), False)
-        for name in sorted({service for service, _ in here}):
-            mine = {batch: is_settled for (service, batch), is_settled in here.items() if service == name}
-            yield Gone(name, sum(mine.values()), tuple(sorted(batch for batch in mine if not mine[batch])))
+        names = {service for service, _ in self._ledger.gone} | self._told.keys()
+        for name in sorted(names - self._workflow.services.keys()):
+            pieces = self._recorded(name)
+            is_open = tuple(batch for batch, each in pieces.items() if each not in _SETTLED)
+            yield Gone(name, len(pieces) - len(is_open), is_open)
+
+    # --- what was recorded --------------------------------------------------------------------------------------------
+
+    def _read_outputs(self) -> None:
+        """Note what services of the run were told, and whether workflow.yml would still have it so."""
+        first = {name for start in self._workflow.starts() for name in self._workflow.next_of(start)}
+        for message in self._taken.sent if self._taken else ():
+            self._note(message, is_known=message.service in first)
+        for (service, _), held in self._entries.items():
+            for output in held.entry.outputs if held.entry.state in (State.DONE, State.WAIVED) else ():
+                for message in messages_of(output):
+                    if message.run == self._run:
+                        is_mark = output.how is How.ARRIVE
+                        self._note(message, is_known=self._leads(service, message.service), is_mark=is_mark)
+
+    def _note(self, message: Message, *, is_known: bool, is_mark: bool = False) -> None:
+        self._told.setdefault(message.service, {})[message.batch] = message if is_mark else None
+        self.is_outgrown = self.is_outgrown or not is_known
+
+    def _leads(self, service: str, following: str) -> bool:
+        """Whether workflow.yml lets one service tell the other."""
+        workflow = self._workflow
+        if service not in workflow.services:
+            return False
+        return following in (service, *workflow.next_of(service), *workflow.fan_ins_behind(service))
+
+    def _recorded(self, service: str) -> dict[str, Progress]:
+        """Return a service's pieces by what was recorded alone, whatever workflow.yml says."""
+        told = self._told.get(service, {})
+        own = [batch for name, batch in (*self._entries, *self._letters) if name == service]
+        pieces: dict[str, Progress] = {}
+        for batch in sorted({*told, *own}):
+            mark = told.get(batch)
+            waits = mark is not None and not has_all(mark, self._ledger.marks.get(service, set()))
+            if not self._parts(service, batch):
+                pieces[batch] = self._progress(service, batch, Progress.NOT_COME if waits else Progress.QUEUED)
+        return pieces
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
     def _taking_part(self) -> Iterator[str]:
         """Yield the services that a run goes through, in their order."""
         workflow, found, here = self._workflow, set(self._here), self._here
-        if self._is_tick:
+        if self._is_tick or self.is_outgrown:
             yield from (name for name in workflow.services if name in here)
             return
         found |= set(self._first_behind_intake(found))
@@ -406,24 +463,6 @@ class _Reading:
             told |= set(self._workflow.next_of(service))
         return told & self._workflow.services.keys()
 
-    def _told_to_gone(self) -> Iterator[tuple[str, str]]:
-        sent = [(How.SEND, message) for message in (self._taken.sent if self._taken else ())]
-        for held in (*self._ledger.entries.values(), *self._ledger.gone.values()):
-            sent += held.entry.sent()
-        for how, message in sent:
-            if message.service in self._workflow.services:
-                continue
-            match how:
-                case How.SEND:
-                    yield message.service, message.batch
-                case How.EACH_BATCH:
-                    for number in range(message.fact(FileParsed).batches):
-                        yield message.service, batch_name(number)
-                case How.ARRIVE:
-                    yield message.service, WHOLE_RUN
-                case How.SPLIT:
-                    pass
-
     def _before(self, service: str) -> list[str]:
         return [name for name in self._workflow.before(service) if name in self._part]
 
@@ -431,7 +470,9 @@ class _Reading:
         return ((service, self._pieces(service)) for service in self._part)
 
     def _pieces(self, service: str) -> dict[str, Progress]:
-        if service not in self._known:
+        if service not in self._known and self.is_outgrown:
+            self._known[service] = self._recorded(service)
+        elif service not in self._known:
             self._known[service] = self._of_run(service) if self._is_run(service) else self._of_batches(service)
         return self._known[service]
 
@@ -477,7 +518,7 @@ class _Reading:
         }
 
     def _progress(self, service: str, batch: str, otherwise: Progress) -> Progress:
-        held = self._ledger.entries.get((service, batch))
+        held = self._entries.get((service, batch))
         state = held.entry.state if held else None
         if state is State.DONE:
             return Progress.DONE
@@ -488,7 +529,7 @@ class _Reading:
         return otherwise if state is None else Progress.UNDER_WAY
 
     def _parts(self, service: str, batch: str) -> tuple[str, ...]:
-        held = self._ledger.entries.get((service, batch))
+        held = self._entries.get((service, batch))
         return held.entry.parts_of(service) if held else ()
 
     def _parsed(self, service: str) -> FileParsed | None:

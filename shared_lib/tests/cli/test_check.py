@@ -371,32 +371,27 @@ def break_columns(root: Path) -> str:
     )
 
 
-def break_row_model(root: Path) -> str:
-    """Declare a column as something that no cell becomes."""
-    handler = root / "services" / "parse_file" / "handler.py"
-    handler.write_text(
+def declare_row(root: Path, kind: str) -> None:
+    """Give parse_file's handler a row model of one field."""
+    (root / "services" / "parse_file" / "handler.py").write_text(
         "from qualtrics_etl.formats.rows import Row\n"
         "from qualtrics_etl.lambda_entry import lambda_handler\n"
         "from qualtrics_etl.steps.parse_file import ParseFile\n"
-        "class Thing:\n    pass\n"
-        "class Person(Row):\n    email: Thing\n"
+        f"class Person(Row):\n    email: {kind}\n"
         "class Parse(ParseFile):\n    row_model = Person\n"
         "handler = lambda_handler(Parse)\n"
     )
+
+
+def break_row_model(root: Path) -> str:
+    """Declare a column as something that no cell becomes."""
+    declare_row(root, "ParseFile")
     return "error: parse_file: The row model Person declares `email` as something no cell can become."
 
 
 def break_field_of_column(root: Path) -> str:
     """Map a column to a field that the row model has not."""
-    handler = root / "services" / "parse_file" / "handler.py"
-    handler.write_text(
-        "from qualtrics_etl.formats.rows import Row\n"
-        "from qualtrics_etl.lambda_entry import lambda_handler\n"
-        "from qualtrics_etl.steps.parse_file import ParseFile\n"
-        "class Person(Row):\n    email: str\n"
-        "class Parse(ParseFile):\n    row_model = Person\n"
-        "handler = lambda_handler(Parse)\n"
-    )
+    declare_row(root, "str")
     set_in_workflow(root, "parse_file", columns={"Mail": "e_mail"})
     return (
         "error: parse_file: The setting `columns` maps 'Mail' to 'e_mail', which is no field of the row."

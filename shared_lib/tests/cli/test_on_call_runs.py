@@ -465,17 +465,32 @@ def test_erasure_that_was_killed_is_told(stage: Stage) -> None:
     s3().put_object(
         Bucket=BUCKET,
         Key=f"ledger/{stage.run}/erased.json",
-        Body=b'{"erased": [{"at": "", "begun": "2026-11-22T09:10:00Z", "found": {"payloads": 3}}]}',
+        Body=b'{"erased": [{"at": "", "begun": "2026-11-22 09:10 UTC", "found": {"payloads": 3}}]}',
     )
-    said = "An erasure of its personal data began on 2026-11-22T09:10:00Z and has not ended: work may miss its data."
-    command = f"make erase STAGE=dev RUN={stage.run}"
+    said = "An erasure of its personal data began on 2026-11-22 09:10 UTC and has not ended: work may miss its data."
+    command = f"make erase STAGE=dev RUN={stage.run} EVEN_UNFINISHED=1"
     for result in (stage.qetl("status", stage.run), stage.qetl("resend", stage.run, "--dry-run")):
         assert f"{said} To end it: {command}\n" in result.stdout
     run = json.loads(stage.qetl("status", stage.run, "--json").stdout)
-    assert (run["erased_at"], run["erasure_begun_at"]) == (None, "2026-11-22T09:10:00Z")
+    assert (run["erased_at"], run["erasure_begun_at"]) == (None, "2026-11-22 09:10 UTC")
     stage.qetl("erase", stage.run, "--even-unfinished", "--yes")
     after = stage.qetl("status", stage.run).stdout
     assert (said in after, "Its personal data was erased on" in after) == (False, True)
+
+
+def test_erasure_that_was_stopped_half_way_is_told(stage: Stage) -> None:
+    """What is gone is said, and that there is more, until nothing is left."""
+    s3().put_object(
+        Bucket=BUCKET,
+        Key=f"ledger/{stage.run}/erased.json",
+        Body=b'{"erased": [{"at": "2026-11-22 09:10 UTC", "versions": {"payloads": 1000}, "left": 3}]}',
+    )
+    said = "An erasure of its personal data began on 2026-11-22 09:10 UTC and has not ended"
+    for _ in range(2):
+        assert said in stage.qetl("status", stage.run).stdout
+        stage.qetl("erase", stage.run)  # is refused: the run is not finished
+    stage.qetl("erase", stage.run, "--even-unfinished", "--yes")
+    assert said not in stage.qetl("status", stage.run).stdout
 
 
 def test_erasure_again_finds_nothing(stage: Stage) -> None:

@@ -119,8 +119,12 @@ def test_erasure_that_breaks_off_records_what_is_gone(bucket: Bucket) -> None:
 
     with pytest.raises(RetryableError):
         erasure.erase(found, NOW, progress=fail)
-    assert bucket.record() == [{"at": "2026-11-22 09:00 UTC", "versions": {"payloads": 1}}]
+    assert bucket.record() == [{"at": "2026-11-22 09:00 UTC", "versions": {"payloads": 1}, "left": 1}]
     assert bucket.erasure().erase(bucket.erasure().look(), NOW).counts == {"rejects": 1}
+    assert bucket.record() == [
+        {"at": "2026-11-22 09:00 UTC", "versions": {"payloads": 1}},
+        {"at": "2026-11-22 09:00 UTC", "versions": {"rejects": 1}},
+    ]
 
 
 def test_what_cannot_be_recorded_is_not_erased(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

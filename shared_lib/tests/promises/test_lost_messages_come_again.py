@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from qualtrics_etl.messages import WHOLE_RUN
 from qualtrics_etl.payloads import erased_key
 from qualtrics_etl.receipt import write_receipt
 from qualtrics_etl.runs import recent_runs
-from qualtrics_etl.status import DeadLetter, Letters, RunState, RunStatus, status_of
+from qualtrics_etl.status import DeadLetter, Letters, Progress, RunState, RunStatus, status_of
 from qualtrics_etl.steps.base import Delivery
 from qualtrics_etl.steps.resending import Plan, Resending
 from qualtrics_etl.steps.waivers import Waivers
@@ -362,6 +363,9 @@ KINDS = {
 }
 
 
+RENAMED = ("parse_file", "create_mailing_list", "import_contacts", "schedule_distribution", "schedule_reminder")
+
+
 def change_workflow(place: Place, chains: dict[str, tuple[str, ...]], **kinds: dict[str, object]) -> None:
     """Deploy other chains."""
     if "schedule_distribution" in place.workflow.services:
@@ -401,15 +405,135 @@ def test_open_work_of_services_that_are_gone_is_told(place: Place, client: Clien
         "parse_file": (1, ()),
         "schedule_distribution": (0, (WHOLE_RUN,)),
     }
+    said = said_of(place, run)
+    assert "  import_contacts, which workflow.yml no longer has: 2 ended, 1 open batch 00001\n" in said
+    command = f"  make resend STAGE=prod RUN={run}"
     assert (
-        "  import_contacts, which workflow.yml no longer has: 2 ended, 1 open batch 00001."
-        " For that to be worked on, bring it back and deploy.\n" in said_of(place, run)
+        f"{command}   # when workflow.yml has import_contacts, schedule_distribution again, and is deployed\n" in said
     )
     assert resend(place, run) == 0
     change_workflow(place, {"contacts": chain})
     place.clock.advance(timedelta(days=5).total_seconds())
     assert resend(place, run) == 1
     assert_ended_as_usual(place, run, people=5)
+
+
+@pytest.mark.parametrize("lost", RENAMED)
+@pytest.mark.parametrize("renamed", RENAMED)
+def test_service_is_renamed_while_a_message_is_lost(
+    place: Place, client: Client, contacts: Contacts, renamed: str, lost: str
+) -> None:
+    """Nobody is invited before all are in, and nothing is done twice; what is stuck is told until the name is back."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    place.lose(lost, skip=lost == "import_contacts")
+    run = fetch(place, client, contacts(5))
+    assert status(place, run).state is RunState.WAITING
+    other = {"other": {"kind": renamed}}
+    settings = place.config.services.get(renamed)
+    if settings:
+        place.settings["other"] = settings
+    change_workflow(place, {"contacts": tuple("other" if name == renamed else name for name in chain)}, **other)
+    found, plan = status(place, run), look(place, run)
+    assert found.state is RunState.WAITING
+    if any(each.open for each in found.gone):
+        assert plan.is_empty
+        assert f"when workflow.yml has {renamed} again" in said_of(place, run)
+        change_workflow(place, {"contacts": chain})
+    assert resend(place, run) == 1
+    for chain_of_today in (tuple(place.workflow.services), chain):
+        change_workflow(place, {"contacts": chain_of_today}, **other)
+        assert_ended_as_usual(place, run)
+        assert "unaccounted for" not in said_of(place, run)
+
+
+def test_tick_is_not_told_of_the_work_of_runs(place: Place, client: Client, contacts: Contacts) -> None:
+    """What a tick sent to a service that is gone since is of the run that it began."""
+    chain = tuple(place.workflow.services)
+    fetch(place, client, contacts(3))
+    tick = next(key.split("/")[1] for key in place.keys("ledger/") if not key.startswith("ledger/acme-etl-"))
+    change_workflow(place, {"contacts": (chain[0], "parse_b", *chain[2:])})
+    found = status(place, tick)
+    assert (found.state, found.gone) == (RunState.FINISHED, ())
+
+
+def test_mark_of_a_waived_batch_keeps_a_fan_in_open(place: Place, client: Client, contacts: Contacts) -> None:
+    """Who gives up the only batch of a run lets the invitation go on: under its old name it is still to be done."""
+    chain = tuple(place.workflow.services)
+    place.lose("import_contacts")
+    run = fetch(place, client, contacts(3))
+    Waivers(place.workflow, place.bucket, place.queues).waive(run, "import_contacts", "0", "They are sent anew.")
+    change_workflow(place, {"contacts": (*chain[:4], "schedule_b")})
+    found = status(place, run)
+    assert (found.state, [(each.service, each.open) for each in found.gone]) == (
+        RunState.WAITING,
+        [("schedule_distribution", (WHOLE_RUN,))],
+    )
+    assert "make waive STAGE=prod SERVICE=schedule_distribution RUN=" in said_of(place, run)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_work_of_a_service_that_was_removed_is_given_up(
+    place: Place, client: Client, contacts: Contacts, begun: bool
+) -> None:
+    """A reminder that no service sends any more is waived: then its run is finished, and stands still no longer."""
+    chain = tuple(place.workflow.services)
+    if begun:
+        place.fault("forbidden", path="*/reminders", method="POST", count=10)
+    else:
+        place.lose("schedule_reminder")
+    run = fetch(place, client, contacts(3))
+    delete_letters(place, "schedule_reminder")
+    entry = place.entry("schedule_reminder", run=run)
+    assert (entry.state if entry else None) is (State.FAILED if begun else None)
+    change_workflow(place, {"contacts": chain[:5]})
+    assert status(place, run).state is RunState.WAITING
+    waivers = Waivers(place.workflow, place.bucket, place.queues)
+    assert waivers.waive(run, "schedule_reminder", None, "The client wants none.").is_waived
+    found = status(place, run)
+    assert (found.state, found.gone[0].open, place.scheduled()) == (RunState.FINISHED, (), ["Invite"])
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("import_contacts", "import_contacts worked on batches, and workflow.yml no longer has it"),
+        ("import_contact", "'import_contact' is no service of workflow.yml, and run acme-etl-"),
+    ],
+)
+def test_batch_of_a_service_that_is_gone_is_not_given_up(
+    place: Place, client: Client, contacts: Contacts, service: str, said: str
+) -> None:
+    """Nobody knows who waits for it: it has to come back first."""
+    chain = tuple(place.workflow.services)
+    place.lose("import_contacts")
+    run = fetch(place, client, contacts(3))
+    change_workflow(place, {"contacts": (*chain[:3], "import_b", *chain[4:])})
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        Waivers(place.workflow, place.bucket, place.queues).waive(run, service, "0", "They are sent anew.")
+
+
+def test_new_service_between_two_changes_nothing_for_older_runs(
+    place: Place, client: Client, contacts: Contacts
+) -> None:
+    """A second import before the first is not waited for by a run that went without it, and not done."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    place.lose("import_contacts", skip=1)
+    run = fetch(place, client, contacts(5))
+    before = chain.index("import_contacts")
+    change_workflow(place, {"contacts": (*chain[:before], "import_b", *chain[before:])})
+    found = status(place, run)
+    assert found.outgrown
+    assert {each.service: each.batches(Progress.NOT_COME) for each in found.services if each.pieces} == {
+        "parse_file": (),
+        "create_mailing_list": (),
+        "import_contacts": (),
+        "schedule_distribution": (WHOLE_RUN,),
+    }
+    assert "workflow.yml has changed since" in said_of(place, run)
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run)
 
 
 def test_lost_message_goes_where_it_went(place: Place, client: Client, contacts: Contacts) -> None:

@@ -32,6 +32,8 @@ PREFIXES = ("payloads", "rejects", "outcomes")
 Line = dict[str, Any]
 """A line of the record: `at`, empty while it is not ended, with `versions`; or with `begun` and `found`, its beginning.
 
+One that broke off says in `left` how much it left, until another finds nothing left.
+
 Those that are not ended stand first, so that the last line says when data was erased, if any says so.
 """
 
@@ -137,23 +139,23 @@ class Erasure:
                     erased.counts[place] = erased.counts.get(place, 0) + len(page)
                     progress(len(page))
         finally:
-            self._record(begun, erased, now, is_all=sum(erased.counts.values()) == found.total)
+            self._record(begun, erased, now, left=found.total - sum(erased.counts.values()))
         return erased
 
     def _begun(self, found: Found, now: datetime) -> Line | None:
         counts = {place: len(versions) for place, versions in found.versions.items() if versions}
         return {"at": "", "begun": _time(now), "found": counts} if counts else None
 
-    def _record(self, begun: Line | None, erased: Erased, now: datetime, *, is_all: bool) -> None:
+    def _record(self, begun: Line | None, erased: Erased, now: datetime, *, left: int) -> None:
         """Put what was erased in the place of the word that it begins; where nothing is left, end what others began."""
-        done: Line = {"at": _time(now), "versions": erased.counts}
+        done: Line = {"at": _time(now), "versions": erased.counts, **({"left": left} if left else {})}
 
         def ended(before: list[Line]) -> list[Line]:
-            left, own = [*before], list[Line]()
-            if begun is not None and begun in left and erased.counts:
-                left.remove(begun)
+            others, own = [*before], list[Line]()
+            if begun is not None and begun in others and erased.counts:
+                others.remove(begun)
                 own = [done]
-            return [*(each if each["at"] or not is_all else {**each, "at": done["at"]} for each in left), *own]
+            return [*(others if left else (_ended(each, done["at"]) for each in others)), *own]
 
         self._change_record(ended)
 
@@ -222,3 +224,7 @@ def _time(at: datetime) -> str:
 
 def _version(line: Mapping[str, Any]) -> Version:
     return Version(line["Key"], line["VersionId"], line.get("Size", 0))
+
+
+def _ended(line: Line, at: str) -> Line:
+    return {name: value for name, value in {**line, "at": line["at"] or at}.items() if name != "left"}

@@ -81,7 +81,7 @@ def _problems(root: Path, workflow: Workflow, stage: str | None, note: Callable[
         else:
             problems += _settings_problems(root, path.stem, workflow, handlers)
             problems += _concurrency_problems(root, path.stem, workflow, note)
-    return problems
+    return list(dict.fromkeys(problems))  # what is wrong with a handler is so in each stage
 
 
 def _configs(root: Path, stage: str | None) -> list[Path]:

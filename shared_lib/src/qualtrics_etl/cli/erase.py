@@ -11,7 +11,7 @@ import typer
 
 from qualtrics_etl.aws.erasure import Erased, Erasure, Found
 from qualtrics_etl.cli.access import open_stage, stop_between
-from qualtrics_etl.cli.status import read_statuses, wait_lines
+from qualtrics_etl.cli.status import gone_lines, read_statuses, wait_lines
 from qualtrics_etl.cli.terminal import confirm, counting_bar
 from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.status import RunState, RunStatus
@@ -79,7 +79,8 @@ def _check_state(status: RunStatus | None, run: str, stage: str, *, even_unfinis
             f"There is no run {run} in stage {stage}.", remedy=f"The last runs: make status STAGE={stage}"
         )
     if status.state is not RunState.FINISHED and not even_unfinished:
-        why = "; ".join(wait_lines(status)) or status.state.value
+        is_open = gone_lines(each for each in status.gone if each.open)
+        why = "; ".join((*wait_lines(status), *is_open)) or status.state.value
         raise ConfigurationError(
             f"Run {run} is not finished, and may still need its data ({why}); nothing was erased.",
             remedy=f"Bring it to its end: make status STAGE={stage} RUN={run} says how. Or erase all the same, so that"

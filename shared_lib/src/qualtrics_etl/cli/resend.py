@@ -93,7 +93,7 @@ def lines_of(plan: Plan, stage: str, service: str | None = None) -> Iterator[str
     if plan.marks:
         yield f"  {len(plan.marks)} mark{'' if len(plan.marks) == 1 else 's'} of batches for those that wait for all"
     if plan.erasures.begun:
-        yield begun_erasure(plan.run, plan.erasures, stage)
+        yield begun_erasure(plan.run, plan.erasures, plan.state, stage)
     if not plan.is_empty:
         yield "What is still on its way comes twice then, and is done once all the same."
 

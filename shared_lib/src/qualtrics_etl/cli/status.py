@@ -46,6 +46,7 @@ COLUMNS: tuple[tuple[str, tuple[Progress, ...]], ...] = (
     ("dead-lettered", (Progress.DEAD_LETTERED,)),
     ("not come", (Progress.NOT_COME,)),
 )
+_TO_COME = (Progress.UNDER_WAY, Progress.QUEUED, Progress.NOT_COME)
 
 
 def status(
@@ -131,12 +132,15 @@ def lines_of(run: RunStatus, stage: str, now: datetime, plan: Plan | None = None
     if run.erasures.at:
         yield f"  Its personal data was erased on {run.erasures.at}."
     if run.erasures.begun:
-        yield f"  {begun_erasure(run.run, run.erasures, stage)}"
+        yield f"  {begun_erasure(run.run, run.erasures, run.state, stage)}"
     for line in sums_of(run.summary):
         yield f"  {line}"
     yield ""
     yield from _service_lines(run.services)
-    yield from _gone_lines(run.gone)
+    yield from (f"  {line}" for line in gone_lines(run.gone))
+    if run.outgrown:
+        unsummed = "" if run.summary.rows else "; rows are not summed up"
+        yield f"  workflow.yml has changed since: shown is what was recorded, and not what would follow{unsummed}."
     if run.waits:
         yield ""
         yield from wait_lines(run)
@@ -146,11 +150,11 @@ def lines_of(run: RunStatus, stage: str, now: datetime, plan: Plan | None = None
         yield from (f"  {command}" for command in commands)
 
 
-def begun_erasure(run: str, erasures: Erasures, stage: str) -> str:
+def begun_erasure(run: str, erasures: Erasures, state: RunState, stage: str) -> str:
     """Return what is to be said where nobody knows what an erasure left."""
     return (
         f"An erasure of its personal data began on {erasures.begun} and has not ended: work may miss its data."
-        f" To end it: make erase STAGE={stage} RUN={run}"
+        f" To end it: make erase STAGE={stage} RUN={run}{'' if state is RunState.FINISHED else ' EVEN_UNFINISHED=1'}"
     )
 
 
@@ -205,6 +209,7 @@ def as_json(run: RunStatus) -> dict[str, Any]:
             }
             for each in run.services
         },
+        "outgrown": run.outgrown,
         "gone": {each.service: {"ended": each.ended, "open": each.open} for each in run.gone},
         "waits": [
             {"service": each.service, "for": each.for_service, "batches": each.batches, "untold": each.untold}
@@ -244,11 +249,11 @@ def _service_lines(services: Sequence[ServiceStatus]) -> Iterator[str]:
         yield f"  {each.service:<{width}}{counts}{note}"
 
 
-def _gone_lines(gone: Iterable[Gone]) -> Iterator[str]:
+def gone_lines(gone: Iterable[Gone]) -> Iterator[str]:
+    """Yield a line for each service that workflow.yml no longer has."""
     for each in gone:
         is_open = f", {len(each.open)} open{names_of(each.open)}" if each.open else ""
-        remedy = ". For that to be worked on, bring it back and deploy." if each.open else ""
-        yield f"  {each.service}, which workflow.yml no longer has: {each.ended} ended{is_open}{remedy}"
+        yield f"{each.service}, which workflow.yml no longer has: {each.ended} ended{is_open}"
 
 
 def _how_far(wait: Wait, dead: set[tuple[str, str]]) -> str:
@@ -293,6 +298,7 @@ def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None)
             # A service that works on runs is given up as a whole, however far it was continued.
             named = [WHOLE_RUN] if each.level is Level.RUN else list(batches)
             yield f"{waive_command(run.run, each.service, named, stage)}   # to go on without it"
+    yield from _commands_for_gone(run.run, [each for each in run.gone if each.open], stage)
     for wait in run.waits:
         if wait.untold and wait.waived:
             yield f"{waive_command(run.run, wait.for_service, list(wait.batches), stage)}   # again, to finish it"
@@ -301,8 +307,17 @@ def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None)
             f"{_make('resend', stage, RUN=run.run)}   # nothing has changed for {QUEUE_KEEPS.days} days, and no queue"
             " keeps a message longer"
         )
-    elif run.state is RunState.WAITING:
+    elif run.state is RunState.WAITING and any(each.count(*_TO_COME) for each in run.services):
         yield f"{_make('logs', stage, RUN=run.run)}   # what it is at, and what is tried again"
+
+
+def _commands_for_gone(run: str, gone: Sequence[Gone], stage: str) -> Iterator[str]:
+    if gone:
+        names = ", ".join(each.service for each in gone)
+        yield f"{_make('resend', stage, RUN=run)}   # when workflow.yml has {names} again, and is deployed"
+    for each in gone:
+        if each.open == (WHOLE_RUN,):
+            yield f"{waive_command(run, each.service, [WHOLE_RUN], stage)}   # to go on without it"
 
 
 def _commands_for_letters(run: str, service: ServiceStatus, stage: str, plan: Plan | None) -> Iterator[str]:

@@ -17,6 +17,7 @@ from qualtrics_etl.workflow import Workflow
 
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
+_MAY_HAVE_ACTED = "Qualtrics may have acted on a call of it already, or may still: that is not taken back."
 
 
 def waive(
@@ -51,26 +52,29 @@ def waive(
     opened = open_stage(Path.cwd(), stage)
     waivers = Waivers(opened.workflow, opened.objects, opened.queues)
     named: list[str | None] = [*dict.fromkeys(batch)] if batch else [None]
-    candidates = [waivers.look(run, opened.check_service(service), each) for each in named]
-    possible = [each for each in candidates if not each.refusal]
+    candidates = [waivers.look(run, service, each) for each in named]
+    possible = [(name, each) for name, each in zip(named, candidates, strict=True) if not each.refusal]
     for line in _lines(candidates, opened.workflow):
         typer.echo(line)
     if not possible:
         raise typer.Exit(EXIT_REFUSED)
-    if not yes and not all(each.is_waived for each in possible) and not confirm("Waive it?"):
+    if not yes and not all(each.is_waived for _, each in possible) and not confirm("Waive it?"):
         typer.echo("Nothing was changed.")
         raise typer.Exit(EXIT_INTERRUPTED)
     waived = list(_waive(opened, waivers, possible, why))
     raise typer.Exit(0 if len(waived) == len(candidates) and all(waived) else EXIT_REFUSED)
 
 
-def _waive(opened: OpenStage, waivers: Waivers, candidates: Iterable[Candidate], why: str) -> Iterator[bool]:
-    """Waive each; say how it ended, and yield whether it is waived."""
-    for each in candidates:
-        batch = None if opened.workflow.level_of(each.service) is Level.RUN else each.batch
+def _waive(
+    opened: OpenStage, waivers: Waivers, candidates: Iterable[tuple[str | None, Candidate]], why: str
+) -> Iterator[bool]:
+    """Waive each, a batch by the name it was given; say how it ended, and yield whether it is waived."""
+    for batch, each in candidates:
         after = waivers.waive(each.run, each.service, batch, why)
         typer.echo(f"{_name(after)}: {after.refusal or 'waived.'}")
         yield after.is_waived
+    if each.service not in opened.workflow.services:
+        return
     typer.echo(
         f"Dead letters of it, if there are any, are drained without effect by: make redrive"
         f" STAGE={opened.access.stage} SERVICE={each.service}"
@@ -91,7 +95,13 @@ def _lines(candidates: Iterable[Candidate], workflow: Workflow) -> Iterator[str]
 
 
 def _consequences(candidate: Candidate, workflow: Workflow) -> Iterator[str]:
-    service, behind = candidate.service, workflow.behind(candidate.service)
+    service = candidate.service
+    if service not in workflow.services:
+        yield f"workflow.yml no longer has {service}. It is not done, nor what would have followed."
+        if candidate.may_have_acted:
+            yield _MAY_HAVE_ACTED
+        return
+    behind = workflow.behind(service)
     missed = ", ".join(behind)
     importers = [name for name in (service, *behind) if workflow.services[name].step.gives is ContactsImported]
     if importers:
@@ -105,7 +115,7 @@ def _consequences(candidate: Candidate, workflow: Workflow) -> Iterator[str]:
         for waiting in workflow.fan_ins_behind(service):
             yield f"{waiting} no longer waits for it."
     if candidate.may_have_acted and service not in importers:
-        yield "Qualtrics may have acted on a call of it already, or may still: that is not taken back."
+        yield _MAY_HAVE_ACTED
 
 
 def _fate_of_rows(candidate: Candidate, rows: str, importers: list[str]) -> str:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NotRequired, Required, TypeAlias
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import CoreSchema, ErrorDetails, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, SchemaError, core_schema
 from typing_extensions import TypedDict, get_type_hints
 
 from qualtrics_etl.errors import ConfigurationError
@@ -34,6 +35,7 @@ Values: TypeAlias = tuple[Any, ...]
 
 # NaN and the infinities are no JSON: they would come back as null.
 _CONFIG = ConfigDict(allow_inf_nan=False)
+MAX_QUOTED = 300
 _JSON_TYPES = (str, int, float, bool, type(None))
 
 
@@ -117,13 +119,8 @@ class RowModel:
         if not self._cells:
             raise ConfigurationError(f"The row model {name} has no fields.", remedy="Declare one a column.")
         for field, cell in self._cells.items():
-            try:
+            with _telling(name, field):
                 _adapter(cell.annotation)
-            except PydanticUserError as exc:
-                raise ConfigurationError(
-                    f"The row model {name} declares `{field}` as something no cell can become.",
-                    remedy="Use str, int, float, bool, date, datetime, Decimal or Literal, with or without `| None`.",
-                ) from exc
 
 
 class RowValidator:
@@ -267,11 +264,33 @@ def _declared(declaration: type) -> dict[str, _Cell]:
         hints = get_type_hints(declaration, include_extras=True)
     except (NameError, AttributeError, TypeError) as exc:
         raise ConfigurationError(
-            f"The types that the row model {declaration.__name__} declares can't be found: {exc}.",
-            remedy="Import each where the program finds it when it runs: at the top, and not below `if TYPE_CHECKING`.",
+            f"The types that the row model {_name_of(declaration)} declares can't be found: {exc}.",
+            remedy="Write them as in `email: str`; import each at the top of the file, not below `if TYPE_CHECKING`.",
         ) from exc
     optional_keys: frozenset[str] = getattr(declaration, "__optional_keys__", frozenset())
-    return {name: _cell(hint, may_be_missing=name in optional_keys) for name, hint in hints.items()}
+    cells: dict[str, _Cell] = {}
+    for field, hint in hints.items():
+        with _telling(_name_of(declaration), field):
+            cells[field] = _cell(hint, may_be_missing=field in optional_keys)
+    return cells
+
+
+def _name_of(declaration: object) -> str:
+    return getattr(declaration, "__name__", repr(declaration))
+
+
+@contextmanager
+def _telling(name: str, field: str) -> Iterator[None]:
+    """Tell of a field's type what the machinery of types says of it."""
+    try:
+        yield
+    except (PydanticUserError, SchemaError, AttributeError, TypeError) as exc:
+        # What pydantic says of a type that it doesn't know is a page about pydantic.
+        why = "" if isinstance(exc, PydanticUserError) else f": {' '.join(str(exc).split())[:MAX_QUOTED]}"
+        raise ConfigurationError(
+            f"The row model {name} declares `{field}` as something no cell can become{why}.",
+            remedy="Use str, int, float, bool, date, datetime, Decimal or Literal, with or without `| None`.",
+        ) from exc
 
 
 def _cell(hint: Any, *, may_be_missing: bool) -> _Cell:

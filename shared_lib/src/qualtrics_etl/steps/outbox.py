@@ -6,18 +6,15 @@ Everything here may be repeated: messages have identities, and what is sent twic
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from qualtrics_etl.catalogue import LEVEL_OF_FACT, Level
-from qualtrics_etl.errors import ConfigurationError, PermanentError
+from qualtrics_etl.errors import ConfigurationError
 from qualtrics_etl.ledger import How, Output
-from qualtrics_etl.messages import WHOLE_RUN, FileParsed, Message
-from qualtrics_etl.payloads import MAX_BATCHES, batch_name, halves_of
+from qualtrics_etl.messages import FileParsed, Message
+from qualtrics_etl.outputs import ARRIVALS_IN_BLOCK, block_of, each_batch_of, fan_in_of, has_block, split_mark
 from qualtrics_etl.ports import ObjectStore, Outgoing, Queues
 from qualtrics_etl.workflow import Workflow
-
-ARRIVALS_IN_BLOCK = 100
 
 
 class Outbox:
@@ -97,54 +94,6 @@ class Outbox:
 
     def _names(self, prefix: str) -> set[str]:
         return {summary.key.rpartition("/")[2] for summary in self._objects.list(prefix)}
-
-
-def fan_in_of(message: Message) -> Message:
-    """Return what a service that waits for all batches is told, from what the last of them says.
-
-    Only what is true of the whole run goes on, so that it does not matter which batch came last.
-    """
-    context = tuple(fact for fact in message.context if LEVEL_OF_FACT.get(type(fact)) is not Level.BATCH)
-    return replace(message, batch=WHOLE_RUN, context=context)
-
-
-def each_batch_of(message: Message) -> list[Message]:
-    """Return the messages of a fan-out, one for each batch of the file.
-
-    Raises:
-        PermanentError: It is said that there are more than a run has.
-    """
-    total = message.fact(FileParsed).batches
-    if total > MAX_BATCHES:
-        raise PermanentError(
-            f"The message for {message.service} (run {message.run}) says that there are {total} batches; a run has"
-            f" at most {MAX_BATCHES}.",
-            remedy="Look who sent it; delete it from the dead-letter queue when it is not ours.",
-        )
-    return [replace(message, batch=batch_name(number)) for number in range(total)]
-
-
-def split_mark(batch: str) -> str:
-    """Return the mark at a fan-in that two halves will arrive in a batch's place."""
-    return f"{batch}=2"
-
-
-def block_of(batch: str) -> int:
-    """Return the block of marks in which a batch, or a part of it, is marked."""
-    return int(batch.partition(".")[0]) // ARRIVALS_IN_BLOCK
-
-
-def has_block(message: Message, marks: Set[str]) -> bool:
-    """Whether all batches have come that are marked in the same block as this message's."""
-    total, block = message.fact(FileParsed).batches, block_of(message.batch)
-    numbers = range(block * ARRIVALS_IN_BLOCK, min(total, (block + 1) * ARRIVALS_IN_BLOCK))
-    return all(_has_arrived(batch_name(number), marks) for number in numbers)
-
-
-def _has_arrived(batch: str, marks: Set[str]) -> bool:
-    if batch in marks:
-        return True
-    return split_mark(batch) in marks and all(_has_arrived(half, marks) for half in halves_of(batch))
 
 
 def _identity(message: Message) -> str:

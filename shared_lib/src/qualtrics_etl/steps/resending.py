@@ -16,11 +16,22 @@ from itertools import groupby
 from qualtrics_etl.errors import ConfigurationError, OutcomeUnknownError
 from qualtrics_etl.ledger import Entry, Held, How, Output, State
 from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FilePosted, Message
+from qualtrics_etl.outputs import block_of, has_block, messages_of, split_mark
 from qualtrics_etl.payloads import outcomes_prefix
 from qualtrics_etl.ports import ObjectStore, Queues
 from qualtrics_etl.runs import input_of, posted_entry
-from qualtrics_etl.status import NONE_ERASED, Erasures, Letters, Progress, RunLedger, RunStatus, read_ledger, status_in
-from qualtrics_etl.steps.outbox import Outbox, block_of, each_batch_of, fan_in_of, has_block, split_mark
+from qualtrics_etl.status import (
+    NONE_ERASED,
+    Erasures,
+    Letters,
+    Progress,
+    RunLedger,
+    RunState,
+    RunStatus,
+    read_ledger,
+    status_in,
+)
+from qualtrics_etl.steps.outbox import Outbox
 from qualtrics_etl.workflow import Workflow
 
 SENT_TOGETHER = 500
@@ -56,12 +67,14 @@ class Plan:
     Attributes:
         lost: The pieces of work that are not settled, in the order of the services.
         marks: What services that wait for all batches should have been told, and were not.
+        state: How far the run is.
         erasures: One that has not ended may have taken the data that the work needs.
     """
 
     run: str
     lost: tuple[Lost, ...]
     marks: tuple[Output, ...] = ()
+    state: RunState = RunState.WAITING
     erasures: Erasures = NONE_ERASED
 
     @property
@@ -127,7 +140,7 @@ class Resending:
         reading = _Reading(self._workflow, self._objects, ledger, found, letters, now, outcome_unknown=outcome_unknown)
         lost = tuple(each for each in reading.lost() if service in (None, each.service))
         marks = tuple(each for each in reading.marks() if service in (None, Message.decode(each.message).service))
-        return Plan(run, lost, marks, found.erasures)
+        return Plan(run, lost, marks, found.state, found.erasures)
 
     def send(
         self, plan: Plan, *, stopped: Callable[[], bool] = lambda: False, on_sent: Callable[[int], object] = lambda n: n
@@ -180,6 +193,9 @@ class _Reading:
         self._outcome_unknown = outcome_unknown
         self._letters = letters.of(found.run)
         self._partly_seen = letters.partly
+        names = ", ".join(each.service for each in found.gone if each.open)
+        # What is sent now could end in a part of what is open at those, and what then comes back would never be whole.
+        self._missing = f"workflow.yml no longer has {names}: bring it back and deploy first" if names else ""
         self._taken = input_of(workflow, objects, found.run)
         self._posted = self._find_post()
         self._told: Mapping[_Piece, Message] = {(each.service, each.batch): each for each in self._messages()}
@@ -190,7 +206,12 @@ class _Reading:
         for each in self._found.services:
             for batch in each.batches(*unsettled):
                 yield self._lost(each.service, batch, self._ledger.entries.get((each.service, batch)))
-            yield from self._unfinished(each.service)
+            if not self._missing:
+                yield from self._unfinished(each.service)
+        for gone in self._found.gone:
+            for batch in gone.open:
+                held = self._ledger.gone.get((gone.service, batch))
+                yield Lost(gone.service, batch, held.entry.state if held else None, None, self._missing)
 
     def marks(self) -> Iterator[Output]:
         """Yield marks that those who waited for them never got."""
@@ -199,6 +220,8 @@ class _Reading:
             message = Message.decode(output.message)
             mark = {How.ARRIVE: message.batch, How.SPLIT: split_mark(message.batch)}.get(output.how)
             if mark is None or (message.service, WHOLE_RUN) in self._ledger.entries or not self._lives(message):
+                continue
+            if self._missing or message.service not in self._workflow.services:
                 continue
             there, block = self._ledger.marks.get(message.service, set()), block_of(message.batch)
             if mark not in there:
@@ -220,6 +243,8 @@ class _Reading:
             why_not = f"its dead letter may be among those not seen now: make redrive STAGE=... SERVICE={service}"
         elif held is not None and state is State.INTENT and held.lease_left > 0:
             why_not = "a worker is at it"
+        elif self._missing:
+            why_not = self._missing
         elif message is None:
             why_not = "nothing in the ledger says what it was told"
         elif not self._lives(message):
@@ -271,28 +296,12 @@ class _Reading:
             (service,), run = self._taken.services, self._found.run
             yield Message(self._workflow.name, run, service, WHOLE_RUN, posted.expires_at, context=(posted,))
         for output in self._outputs():
-            yield from _messages_of(output)
+            yield from messages_of(output)
 
     def _outputs(self) -> Iterator[Output]:
-        for held in self._ledger.entries.values():
+        for held in self._ledger.all_entries.values():
             if held.entry.state in (State.DONE, State.WAIVED):
                 yield from held.entry.outputs
-
-
-def _messages_of(output: Output) -> Iterator[Message]:
-    """Yield the messages that an output is, or can become: a mark, the one that follows when all have come."""
-    message = Message.decode(output.message)
-    match output.how:
-        case How.SEND:
-            yield message
-        case How.EACH_BATCH:
-            batches = each_batch_of(message)
-            yield from batches
-            yield from (fan_in_of(replace(message, service=name)) for name in output.waiting if not batches)
-        case How.ARRIVE:
-            yield fan_in_of(message)
-        case How.SPLIT:
-            pass
 
 
 def _portions(messages: list[Message]) -> Iterator[list[Message]]:

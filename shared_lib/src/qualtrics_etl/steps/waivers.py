@@ -22,6 +22,7 @@ from qualtrics_etl.messages import WHOLE_RUN, ContactsImported, FileParsed, Mess
 from qualtrics_etl.payloads import batch_name, rows_of_batch_key
 from qualtrics_etl.ports import ObjectStore, Queues
 from qualtrics_etl.runs import input_of
+from qualtrics_etl.status import Letters, status_of
 from qualtrics_etl.steps.outbox import Outbox
 from qualtrics_etl.workflow import Workflow
 
@@ -87,7 +88,8 @@ class Waivers:
             batch: The batch of a batch-level service, `00007` or `7`; None for a run-level one.
 
         Raises:
-            ConfigurationError: There is no such run or batch, or it has not come to this service yet.
+            ConfigurationError: There is no such service, run or batch, or it has not come to this service yet.
+            PermanentError: The ledger of a run can't be read.
         """
         if service in self._workflow.starts():
             raise ConfigurationError(
@@ -98,6 +100,8 @@ class Waivers:
             raise ConfigurationError(
                 f"There is no run {run}.", remedy="`make status` lists the runs; a dead letter names its own."
             )
+        if service not in self._workflow.services:
+            return self._look_at_gone(run, service, batch)
         if self._workflow.level_of(service) is Level.RUN:
             return self._look_at_run(run, service, batch)
         return self._look_at_batch(run, service, batch)
@@ -177,6 +181,25 @@ class Waivers:
         return any(
             self._workflow.services[each].step.gives is ContactsImported for each in self._workflow.behind(service)
         )
+
+    # --- a service that workflow.yml no longer has --------------------------------------------------------------------
+
+    def _look_at_gone(self, run: str, service: str, batch: str | None) -> Candidate:
+        """Look at work that nobody does any more; only at that of a whole run, which nobody waits for."""
+        found = status_of(self._workflow, self._objects, run, Letters())
+        gone = next((each for each in found.gone if each.service == service), None) if found else None
+        if gone is None:
+            raise ConfigurationError(
+                f"{service!r} is no service of workflow.yml, and run {run} had nothing to do with it.",
+                remedy=f"Services: {', '.join(self._workflow.services)}.",
+            )
+        last, held = self._last_piece(run, service)
+        if (batch is not None and batch != WHOLE_RUN) or (held is None and WHOLE_RUN not in gone.open):
+            raise ConfigurationError(
+                f"{service} worked on batches, and workflow.yml no longer has it: who waits for them is not known.",
+                remedy="Bring it back and deploy, then waive.",
+            )
+        return Candidate(run, service, last, held, None, (), refusal_of(held, last))
 
     # --- a service that works on batches ------------------------------------------------------------------------------
 
