@@ -60,6 +60,11 @@ def split_mark(batch: str) -> str:
     return f"{batch}=2"
 
 
+def mark_of(how: How, batch: str) -> str | None:
+    """Return the mark that an output leaves at a fan-in; None where it is none."""
+    return {How.ARRIVE: batch, How.SPLIT: split_mark(batch)}.get(how)
+
+
 def block_of(batch: str) -> int:
     """Return the block of marks in which a batch, or a part of it, is marked."""
     return int(batch.partition(".")[0]) // ARRIVALS_IN_BLOCK
@@ -72,9 +77,10 @@ def has_block(message: Message, marks: Set[str]) -> bool:
     return all(_has_arrived(batch_name(number), marks) for number in numbers)
 
 
-def has_all(message: Message, marks: Set[str]) -> bool:
-    """Whether all batches have come for which a fan-in waits."""
-    return all(_has_arrived(batch_name(number), marks) for number in range(message.fact(FileParsed).batches))
+def missing_at(message: Message, marks: Set[str]) -> Iterator[str]:
+    """Yield the batches for which a fan-in still waits."""
+    names = (batch_name(number) for number in range(message.fact(FileParsed).batches))
+    return (name for name in names if not _has_arrived(name, marks))
 
 
 def _has_arrived(batch: str, marks: Set[str]) -> bool:

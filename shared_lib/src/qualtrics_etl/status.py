@@ -13,9 +13,9 @@ import orjson
 
 from qualtrics_etl.catalogue import Level
 from qualtrics_etl.errors import PermanentError
-from qualtrics_etl.ledger import Held, How, Ledger, State
+from qualtrics_etl.ledger import Held, How, Ledger, Output, State
 from qualtrics_etl.messages import WHOLE_RUN, ContactsImported, FileFetched, FileParsed, Message
-from qualtrics_etl.outputs import has_all, messages_of
+from qualtrics_etl.outputs import mark_of, messages_of, missing_at
 from qualtrics_etl.payloads import batch_name, erased_key
 from qualtrics_etl.ports import ObjectStore
 from qualtrics_etl.runs import RunInput, input_of
@@ -130,6 +130,7 @@ class Wait:
         batches: Which of it; `all` for that of a run.
         untold: Whether that work has ended, and only its mark is missing: whoever ended it broke off.
         waived: Whether it ended by a waiver.
+        never: Whether it has ended and told others, as workflow.yml was then: what waits will never have all.
     """
 
     service: str
@@ -137,6 +138,7 @@ class Wait:
     batches: tuple[str, ...]
     untold: bool = False
     waived: bool = False
+    never: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,8 @@ def status_in(
     summary = summarize_run(workflow, run, [(service, held) for (service, _), held in ledger.entries.items()])
     if any(isinstance(held.entry.fact, FileParsed | ContactsImported) for held in ledger.gone.values()):
         summary.rows.clear()  # what lay behind the one or before the other is not known any more: no sum would be right
+    elif reading.is_outgrown:
+        summary.rows = {name: rows for name, rows in summary.rows.items() if name in reading.part}
     fetched = ledger.file or (taken.file if taken else None)
     summary.file_name = fetched.name if fetched else ""
     services, waits, gone = reading.services(), tuple(reading.waits()), tuple(reading.gone())
@@ -346,6 +350,7 @@ class _Reading:
         self._partly_seen = letters.partly
         self._taken = taken
         self._told: dict[str, dict[str, Message | None]] = {}
+        self._marked: dict[str, set[str]] = {}
         self.is_outgrown = False
         self._read_outputs()
         self._here = {service for service, _ in (*ledger.entries, *self._letters)}
@@ -354,7 +359,7 @@ class _Reading:
         elif taken is not None and not self._here:
             self._here = set(taken.services)
         self._known: dict[str, dict[str, Progress]] = {}
-        self._part = tuple(self._taking_part())
+        self.part = tuple(self._taking_part())
 
     def services(self) -> tuple[ServiceStatus, ...]:
         """Return each service's share."""
@@ -366,19 +371,21 @@ class _Reading:
 
     def waits(self) -> Iterator[Wait]:
         """Yield who waits for what: of a chain of services that wait for each other, the first."""
-        if self.is_outgrown:
-            return
-        for service, pieces in self._all():
+        never = {each.service: each for each in self._never()}
+        yield from never.values()
+        for service, pieces in () if self.is_outgrown else self._all():
             for before in self._before(service):
                 if not self._is_run(service) and not self._is_run(before):
                     continue  # the service that waits for all of them tells
                 if Progress.NOT_COME in pieces.values():
                     yield from self._missing(service, before)
-                elif Progress.QUEUED in pieces.values() and not self._is_run(before):
+                elif Progress.QUEUED in pieces.values() and not self._is_run(before) and service not in never:
                     yield from self._untold(service, before)
 
     def gone(self) -> Iterator[Gone]:
         """Yield what the run did, or should do, at services that workflow.yml no longer has."""
+        if self._is_tick:
+            return  # the next tick looks again, under whatever name
         names = {service for service, _ in self._ledger.gone} | self._told.keys()
         for name in sorted(names - self._workflow.services.keys()):
             pieces = self._recorded(name)
@@ -391,24 +398,45 @@ class _Reading:
         """Note what services of the run were told, and whether workflow.yml would still have it so."""
         first = {name for start in self._workflow.starts() for name in self._workflow.next_of(start)}
         for message in self._taken.sent if self._taken else ():
-            self._note(message, is_known=message.service in first)
+            self._told.setdefault(message.service, {})[message.batch] = None
+            self.is_outgrown |= message.service not in first
         for (service, _), held in self._entries.items():
             for output in held.entry.outputs if held.entry.state in (State.DONE, State.WAIVED) else ():
-                for message in messages_of(output):
-                    if message.run == self._run:
-                        is_mark = output.how is How.ARRIVE
-                        self._note(message, is_known=self._leads(service, message.service), is_mark=is_mark)
+                message = Message.decode(output.message)
+                if message.run != self._run:
+                    continue
+                self.is_outgrown |= not self._leads(service, message.service, output, held.entry.state)
+                if (mark := mark_of(output.how, message.batch)) is not None:
+                    self._marked.setdefault(message.service, set()).add(mark)
+                for each in messages_of(output):
+                    is_mark = output.how is How.ARRIVE
+                    self._told.setdefault(each.service, {})[each.batch] = each if is_mark else None
 
-    def _note(self, message: Message, *, is_known: bool, is_mark: bool = False) -> None:
-        self._told.setdefault(message.service, {})[message.batch] = message if is_mark else None
-        self.is_outgrown = self.is_outgrown or not is_known
-
-    def _leads(self, service: str, following: str) -> bool:
-        """Whether workflow.yml lets one service tell the other."""
+    def _leads(self, service: str, told: str, output: Output, state: State) -> bool:
+        """Whether workflow.yml would let one service tell the other still, and in this way."""
         workflow = self._workflow
-        if service not in workflow.services:
+        if output.how is How.SPLIT:
+            return True  # the batch's mark tells
+        if not {service, told} <= workflow.services.keys():
             return False
-        return following in (service, *workflow.next_of(service), *workflow.fan_ins_behind(service))
+        if state is State.WAIVED:
+            return told in workflow.fan_ins_behind(service)
+        if output.how is How.SEND and told == service:
+            return True
+        return told in workflow.next_of(service) and set(output.waiting) <= set(workflow.fan_ins_behind(told))
+
+    def _never(self) -> Iterator[Wait]:
+        """Yield services of which some marks went to another, since workflow.yml was changed: they never have all."""
+        everywhere = (*self._all(), *((gone.service, self._recorded(gone.service)) for gone in self.gone()))
+        batches = (each for _, pieces in everywhere for batch, each in pieces.items() if batch[0].isdigit())
+        if not all(each in _SETTLED for each in batches):
+            return
+        for service in self.part:
+            mark = self._told.get(service, {}).get(WHOLE_RUN)
+            if mark is not None and (service, WHOLE_RUN) not in self._entries:
+                there = self._ledger.marks.get(service, set()) | self._marked.get(service, set())
+                if missing := tuple(missing_at(mark, there)):
+                    yield Wait(service, "", missing, never=True)
 
     def _recorded(self, service: str) -> dict[str, Progress]:
         """Return a service's pieces by what was recorded alone, whatever workflow.yml says."""
@@ -417,7 +445,7 @@ class _Reading:
         pieces: dict[str, Progress] = {}
         for batch in sorted({*told, *own}):
             mark = told.get(batch)
-            waits = mark is not None and not has_all(mark, self._ledger.marks.get(service, set()))
+            waits = mark is not None and any(missing_at(mark, self._ledger.marks.get(service, set())))
             if not self._parts(service, batch):
                 pieces[batch] = self._progress(service, batch, Progress.NOT_COME if waits else Progress.QUEUED)
         return pieces
@@ -464,10 +492,10 @@ class _Reading:
         return told & self._workflow.services.keys()
 
     def _before(self, service: str) -> list[str]:
-        return [name for name in self._workflow.before(service) if name in self._part]
+        return [name for name in self._workflow.before(service) if name in self.part]
 
     def _all(self) -> Iterator[tuple[str, dict[str, Progress]]]:
-        return ((service, self._pieces(service)) for service in self._part)
+        return ((service, self._pieces(service)) for service in self.part)
 
     def _pieces(self, service: str) -> dict[str, Progress]:
         if service not in self._known and self.is_outgrown:

@@ -194,7 +194,13 @@ def test_status_is_there_for_machines(stage: Stage) -> None:
     found = json.loads(line)
     assert (found["run"], found["file"], found["state"]) == (stage.run, "contacts.csv", "dead-lettered")
     assert found["waits"] == [
-        {"service": "schedule_distribution", "for": "import_contacts", "batches": ["00001"], "untold": False}
+        {
+            "service": "schedule_distribution",
+            "for": "import_contacts",
+            "batches": ["00001"],
+            "untold": False,
+            "never": False,
+        }
     ]
     assert found["services"]["import_contacts"] == {
         "done": 3,

@@ -513,16 +513,17 @@ def test_batch_of_a_service_that_is_gone_is_not_given_up(
         Waivers(place.workflow, place.bucket, place.queues).waive(run, service, "0", "They are sent anew.")
 
 
+@pytest.mark.parametrize("before", ["import_contacts", "schedule_distribution"])
 def test_new_service_between_two_changes_nothing_for_older_runs(
-    place: Place, client: Client, contacts: Contacts
+    place: Place, client: Client, contacts: Contacts, before: str
 ) -> None:
-    """A second import before the first is not waited for by a run that went without it, and not done."""
+    """A second import beside the first is not waited for by a run that went without it, and not done."""
     chain = tuple(place.workflow.services)
     place.use(parse_file=IN_PAIRS)
     place.lose("import_contacts", skip=1)
     run = fetch(place, client, contacts(5))
-    before = chain.index("import_contacts")
-    change_workflow(place, {"contacts": (*chain[:before], "import_b", *chain[before:])})
+    at = chain.index(before)
+    change_workflow(place, {"contacts": (*chain[:at], "import_b", *chain[at:])})
     found = status(place, run)
     assert found.outgrown
     assert {each.service: each.batches(Progress.NOT_COME) for each in found.services if each.pieces} == {
@@ -533,7 +534,150 @@ def test_new_service_between_two_changes_nothing_for_older_runs(
     }
     assert "workflow.yml has changed since" in said_of(place, run)
     assert resend(place, run) == 1
+    if before == "import_contacts":
+        assert_ended_as_usual(place, run)
+        assert "import_b" not in said_of(place, run)
+    assert (status(place, run).state, place.scheduled()) == (RunState.FINISHED, ["Invite", "Reminder"])
+
+
+def test_chain_that_came_later_invites_nobody_of_older_runs(place: Place, client: Client, contacts: Contacts) -> None:
+    """It is told of the one batch that was still to come, never of the others; that is said, and can be given up."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    place.lose("import_contacts", skip=1)
+    run = fetch(place, client, contacts(5))
+    change_workflow(place, {"contacts": chain, "second": (*chain[:4], "schedule_b")})
+    assert resend(place, run) == 1
+    place.clock.advance(timedelta(days=5).total_seconds())
+    assert resend(place, run) == 0
+    assert place.scheduled() == ["Invite", "Reminder"]
+    said = said_of(place, run)
+    assert "schedule_b waits for batches 00000, 00002, ended, and told to another service: never for all" in said
+    assert (f"make waive STAGE=prod SERVICE=schedule_b RUN={run}" in said, "make resend" in said) == (True, False)
+    Waivers(place.workflow, place.bucket, place.queues).waive(run, "schedule_b", None, "It came later.")
     assert_ended_as_usual(place, run)
+
+
+def test_chain_that_came_later_waits_while_another_branch_is_open(
+    place: Place, client: Client, contacts: Contacts
+) -> None:
+    """Marks alone tell when a service has its turn, not that the batches before it have ended."""
+    chain = tuple(place.workflow.services)
+    place.settings["schedule_c"] = place.config.services["schedule_distribution"]
+    branches = {"contacts": chain, "b": (*chain[:3], "import_b", "schedule_b")}
+    change_workflow(place, branches, parse_file=IN_PAIRS)
+    place.lose("import_contacts", skip=1)
+    place.lose("import_b")
+    run = fetch(place, client, contacts(5))
+    change_workflow(place, {**branches, "c": (*chain[:4], "schedule_c")}, schedule_c={"kind": "schedule_distribution"})
+    assert resend(place, run, service="import_contacts") == 1
+    assert [each.service for each in look(place, run).lost] == ["import_b"]
+    assert resend(place, run) == 1
+    assert sorted(place.scheduled()) == ["Invite", "Invite", "Reminder"]
+    assert [each.service for each in status(place, run).waits] == ["schedule_c"]
+
+
+def test_fan_in_that_is_gone_comes_first(place: Place, client: Client, contacts: Contacts) -> None:
+    """Until who waits for the other batches is back, no command says how to end one that would tell another."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    place.fault("failed_job")
+    run = fetch(place, client, contacts(5))
+    change_workflow(place, {"contacts": (*chain[:4], "schedule_b")})
+    said = said_of(place, run)
+    assert ("make redrive" in said, "SERVICE=import_contacts" in said, "make resend" in said) == (False, False, True)
+    (open_one,) = {each.why_not for each in look(place, run).lost}
+    assert open_one == "workflow.yml no longer has schedule_distribution: bring it back and deploy first"
+    with pytest.raises(ConfigurationError, match="schedule_distribution waits for the other batches, and workflow"):
+        Waivers(place.workflow, place.bucket, place.queues).waive(run, "import_contacts", "0", "They are sent anew.")
+    change_workflow(place, {"contacts": chain})  # whose queues are new: the letter is gone
+    assert resend(place, run) == 1
+    assert_ended_as_usual(place, run)
+
+
+def test_batches_that_told_two_names_invite_nobody_twice(place: Place, client: Client, contacts: Contacts) -> None:
+    """With both names in workflow.yml neither is whole: both are said, and somebody has to decide."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    place.lose("import_contacts", skip=1)
+    run = fetch(place, client, contacts(5))
+    late = look(place, run)
+    change_workflow(place, {"contacts": (*chain[:4], "schedule_b")})
+    Resending(place.workflow, place.bucket, place.queues).send(late)
+    place.run()
+    change_workflow(place, {"contacts": chain, "second": (*chain[:4], "schedule_b")})
+    place.clock.advance(timedelta(days=5).total_seconds())
+    assert resend(place, run) == 0
+    assert (place.scheduled(), status(place, run).state) == ([], RunState.WAITING)
+    assert [each.service for each in status(place, run).waits if each.never] == ["schedule_distribution", "schedule_b"]
+
+
+@pytest.mark.parametrize("changed", ["create_mailing_list", "schedule_distribution"])
+def test_work_of_an_outgrown_run_is_given_up(place: Place, client: Client, contacts: Contacts, changed: str) -> None:
+    """Who has lost a batch, and renamed what told it, gives it up by the command that status says."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    if changed == "create_mailing_list":
+        place.fault("failed_job")
+    else:
+        place.lose("schedule_reminder")
+    run = fetch(place, client, contacts(5))
+    service, batch = ("import_contacts", "00000") if changed == "create_mailing_list" else ("schedule_reminder", None)
+    other = {"other": {"kind": changed}}
+    place.settings["other"] = place.config.services.get(changed, {})
+    change_workflow(place, {"contacts": tuple("other" if name == changed else name for name in chain)}, **other)
+    waivers = Waivers(place.workflow, place.bucket, place.queues)
+    if batch:
+        assert f'make waive STAGE=prod SERVICE={service} RUN={run} BATCH="{batch}"' in said_of(place, run)
+        with pytest.raises(ConfigurationError, match=r"has not come to import_contacts yet, with batch 00002\.0"):
+            waivers.waive(run, service, "00002.0", "It never was.")
+    assert waivers.waive(run, service, batch, "They are sent anew.").is_waived
+    place.run()
+    assert (status(place, run).state, place.scheduled()) == (
+        RunState.FINISHED,
+        ["Invite", "Reminder"] if batch else ["Invite"],
+    )
+
+
+def test_end_that_a_gone_service_would_hear_of_is_not_repeated(
+    place: Place, client: Client, contacts: Contacts
+) -> None:
+    """What is left behind done work waits until who is told with it is back: no message ends as a dead letter."""
+    chain = tuple(place.workflow.services)
+    run = fetch(place, client, contacts(3))
+    for key in place.keys(f"outcomes/{run}/"):
+        place.bucket.delete(key)
+    change_workflow(place, {"contacts": (*chain[:4], "schedule_b")})
+    (left,) = look(place, run).lost
+    assert left.why_not == "it tells schedule_distribution as well, which workflow.yml no longer has"
+    change_workflow(place, {"contacts": chain})
+    assert resend(place, run) == 1
+    assert place.keys(f"outcomes/{run}/") != []
+
+
+def test_empty_file_still_tells_who_waits(place: Place, client: Client) -> None:
+    """Without batches nobody imports: that a renamed import was left out is told by what was recorded, too."""
+    chain = tuple(place.workflow.services)
+    place.lose("schedule_distribution")
+    run = fetch(place, client, b"email,first_name,last_name\n")
+    change_workflow(place, {"contacts": (*chain[:3], "import_b", *chain[4:])})
+    assert status(place, run).state is RunState.WAITING
+    assert resend(place, run) == 1
+    assert status(place, run).state is RunState.FINISHED
+
+
+def test_rows_of_work_that_was_given_up_at_a_gone_service_are_counted(
+    place: Place, client: Client, contacts: Contacts
+) -> None:
+    """Five rows that came to no list are waived, whether the service is back or not."""
+    chain = tuple(place.workflow.services)
+    place.lose("create_mailing_list")
+    run = fetch(place, client, contacts(5))
+    change_workflow(place, {"contacts": (*chain[:2], "list_b", *chain[3:])})
+    Waivers(place.workflow, place.bucket, place.queues).waive(run, "create_mailing_list", None, "Sent anew.")
+    assert "unaccounted" not in said_of(place, run)
+    change_workflow(place, {"contacts": chain})
+    assert "+ 5 waived\n" in said_of(place, run)
 
 
 def test_lost_message_goes_where_it_went(place: Place, client: Client, contacts: Contacts) -> None:

@@ -162,6 +162,9 @@ def wait_lines(run: RunStatus) -> Iterator[str]:
     """Yield a line for each service that waits: what for, by name."""
     dead = {(each.service, each.batch) for each in run.dead}
     for wait in run.waits:
+        if wait.never:
+            yield f"{wait.service} waits for{names_of(wait.batches)}, ended, and told to another service: never for all"
+            continue
         how_far = _how_far(wait, dead)
         yield f"{wait.service} waits for {wait.for_service}{names_of(wait.batches)}{f' ({how_far})' if how_far else ''}"
 
@@ -212,7 +215,13 @@ def as_json(run: RunStatus) -> dict[str, Any]:
         "outgrown": run.outgrown,
         "gone": {each.service: {"ended": each.ended, "open": each.open} for each in run.gone},
         "waits": [
-            {"service": each.service, "for": each.for_service, "batches": each.batches, "untold": each.untold}
+            {
+                "service": each.service,
+                "for": each.for_service or None,
+                "batches": each.batches,
+                "untold": each.untold,
+                "never": each.never,
+            }
             for each in run.waits
         ],
         "dead_letters": [
@@ -290,6 +299,10 @@ def _dead_lines(dead: Iterable[DeadLetter]) -> Iterator[str]:
 
 
 def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None) -> Iterator[str]:
+    if gone := [each for each in run.gone if each.open]:
+        # Nothing else before: what goes on now would tell others than those that wait.
+        yield from _commands_for_gone(run.run, gone, stage)
+        return
     for each in run.services:
         if each.dead and not run.erasures.at:
             yield from _commands_for_letters(run.run, each, stage, plan)
@@ -298,8 +311,9 @@ def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None)
             # A service that works on runs is given up as a whole, however far it was continued.
             named = [WHOLE_RUN] if each.level is Level.RUN else list(batches)
             yield f"{waive_command(run.run, each.service, named, stage)}   # to go on without it"
-    yield from _commands_for_gone(run.run, [each for each in run.gone if each.open], stage)
     for wait in run.waits:
+        if wait.never:
+            yield f"{waive_command(run.run, wait.service, [WHOLE_RUN], stage)}   # it will never have all batches"
         if wait.untold and wait.waived:
             yield f"{waive_command(run.run, wait.for_service, list(wait.batches), stage)}   # again, to finish it"
     if plan and plan.services and stands_still(run, now):
@@ -312,11 +326,10 @@ def _next_commands(run: RunStatus, stage: str, now: datetime, plan: Plan | None)
 
 
 def _commands_for_gone(run: str, gone: Sequence[Gone], stage: str) -> Iterator[str]:
-    if gone:
-        names = ", ".join(each.service for each in gone)
-        yield f"{_make('resend', stage, RUN=run)}   # when workflow.yml has {names} again, and is deployed"
+    names = ", ".join(each.service for each in gone)
+    yield f"{_make('resend', stage, RUN=run)}   # when workflow.yml has {names} again, and is deployed"
     for each in gone:
-        if each.open == (WHOLE_RUN,):
+        if not any(batch[0].isdigit() for batch in each.open):
             yield f"{waive_command(run, each.service, [WHOLE_RUN], stage)}   # to go on without it"
 
 

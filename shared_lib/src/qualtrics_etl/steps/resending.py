@@ -16,7 +16,7 @@ from itertools import groupby
 from qualtrics_etl.errors import ConfigurationError, OutcomeUnknownError
 from qualtrics_etl.ledger import Entry, Held, How, Output, State
 from qualtrics_etl.messages import MESSAGE_LIFETIME, WHOLE_RUN, FilePosted, Message
-from qualtrics_etl.outputs import block_of, has_block, messages_of, split_mark
+from qualtrics_etl.outputs import block_of, has_block, mark_of, messages_of, missing_at
 from qualtrics_etl.payloads import outcomes_prefix
 from qualtrics_etl.ports import ObjectStore, Queues
 from qualtrics_etl.runs import input_of, posted_entry
@@ -196,6 +196,9 @@ class _Reading:
         names = ", ".join(each.service for each in found.gone if each.open)
         # What is sent now could end in a part of what is open at those, and what then comes back would never be whole.
         self._missing = f"workflow.yml no longer has {names}: bring it back and deploy first" if names else ""
+        self._never = {each.service for each in found.waits if each.never}
+        marks = (Message.decode(output.message) for output in self._outputs() if output.how is How.ARRIVE)
+        self._fan_ins = {message.service: message for message in marks}
         self._taken = input_of(workflow, objects, found.run)
         self._posted = self._find_post()
         self._told: Mapping[_Piece, Message] = {(each.service, each.batch): each for each in self._messages()}
@@ -205,7 +208,8 @@ class _Reading:
         unsettled = (Progress.QUEUED, Progress.UNDER_WAY, Progress.DEAD_LETTERED)
         for each in self._found.services:
             for batch in each.batches(*unsettled):
-                yield self._lost(each.service, batch, self._ledger.entries.get((each.service, batch)))
+                if not self._comes_with_marks(each.service, batch):
+                    yield self._lost(each.service, batch, self._ledger.entries.get((each.service, batch)))
             if not self._missing:
                 yield from self._unfinished(each.service)
         for gone in self._found.gone:
@@ -218,7 +222,7 @@ class _Reading:
         marked = set[tuple[str, int]]()
         for output in self._outputs():
             message = Message.decode(output.message)
-            mark = {How.ARRIVE: message.batch, How.SPLIT: split_mark(message.batch)}.get(output.how)
+            mark = mark_of(output.how, message.batch)
             if mark is None or (message.service, WHOLE_RUN) in self._ledger.entries or not self._lives(message):
                 continue
             if self._missing or message.service not in self._workflow.services:
@@ -232,19 +236,28 @@ class _Reading:
                     yield output
                 marked.add((message.service, block))
 
+    def _comes_with_marks(self, service: str, batch: str) -> bool:
+        """Whether a service still lacks marks that `marks` yields: with the last of them it is told."""
+        mark = self._fan_ins.get(service)
+        if mark is None or service in self._never or self._missing or (service, batch) in self._ledger.entries:
+            return False
+        return any(missing_at(mark, self._ledger.marks.get(service, set())))
+
     def _lost(self, service: str, batch: str, held: Held | None) -> Lost:
         state = held.entry.state if held else None
         cause = held.entry.cause if held and state is State.FAILED else None
         unknown = cause is not None and cause.error == OutcomeUnknownError.__name__
         message = self._told.get((service, batch))
-        if (service, batch) in self._letters:
+        if self._missing:
+            why_not = self._missing
+        elif (service, batch) in self._letters:
             why_not = f"its dead letter is there: make redrive STAGE=... SERVICE={service}"
         elif cause is not None and service in self._partly_seen:
             why_not = f"its dead letter may be among those not seen now: make redrive STAGE=... SERVICE={service}"
         elif held is not None and state is State.INTENT and held.lease_left > 0:
             why_not = "a worker is at it"
-        elif self._missing:
-            why_not = self._missing
+        elif service in self._never:
+            why_not = "some batches told another service, as workflow.yml was then, so it never has all: make waive"
         elif message is None:
             why_not = "nothing in the ledger says what it was told"
         elif not self._lives(message):
@@ -270,7 +283,11 @@ class _Reading:
                 is_left = batch not in published
             else:
                 is_left = message.has(FilePosted) and self._posted is not None and self._posted.state is State.INTENT
-            if is_left:
+            told = {Message.decode(each.message).service for each in held.entry.outputs}
+            if is_left and (gone := told - self._workflow.services.keys()):
+                why_not = f"it tells {', '.join(sorted(gone))} as well, which workflow.yml no longer has"
+                yield Lost(service, batch, State.DONE, None, why_not)
+            elif is_left:
                 yield Lost(service, batch, State.DONE, message)
 
     def _published(self, service: str) -> set[str]:

@@ -19,10 +19,11 @@ from qualtrics_etl.errors import ConfigurationError, LostClaimError
 from qualtrics_etl.formats.batches import decode_batch
 from qualtrics_etl.ledger import WAIVED_ROWS, Entry, Held, How, Ledger, Output, State, entry_key
 from qualtrics_etl.messages import WHOLE_RUN, ContactsImported, FileParsed, Message
+from qualtrics_etl.outputs import fan_in_of, messages_of
 from qualtrics_etl.payloads import batch_name, rows_of_batch_key
 from qualtrics_etl.ports import ObjectStore, Queues
 from qualtrics_etl.runs import input_of
-from qualtrics_etl.status import Letters, status_of
+from qualtrics_etl.status import Letters, RunLedger, read_ledger, status_in
 from qualtrics_etl.steps.outbox import Outbox
 from qualtrics_etl.workflow import Workflow
 
@@ -150,7 +151,8 @@ class Waivers:
         if batch is not None and batch != WHOLE_RUN:
             raise ConfigurationError(f"{service} works on a run as a whole.", remedy="Leave --batch out.")
         last, held = self._last_piece(run, service)
-        if held is None and self._message_for(run, service) is None and service not in self._begins_at(run):
+        is_told = held is not None or self._message_for(run, service) or service in self._begins_at(run)
+        if not is_told and not self._recorded(run, service):
             # What it would give up isn't known yet, or never comes: its rows would be counted wrong.
             raise _not_come(run, service, f"so {service} can't be waived")
         parsed = next(self._parsed(run), None)
@@ -186,7 +188,8 @@ class Waivers:
 
     def _look_at_gone(self, run: str, service: str, batch: str | None) -> Candidate:
         """Look at work that nobody does any more; only at that of a whole run, which nobody waits for."""
-        found = status_of(self._workflow, self._objects, run, Letters())
+        ledger = self._read(run)
+        found = status_in(ledger, self._workflow, self._objects, run, Letters())
         gone = next((each for each in found.gone if each.service == service), None) if found else None
         if gone is None:
             raise ConfigurationError(
@@ -194,19 +197,49 @@ class Waivers:
                 remedy=f"Services: {', '.join(self._workflow.services)}.",
             )
         last, held = self._last_piece(run, service)
-        if (batch is not None and batch != WHOLE_RUN) or (held is None and WHOLE_RUN not in gone.open):
+        if (batch is not None and batch != WHOLE_RUN) or (held is None and last not in gone.open):
             raise ConfigurationError(
                 f"{service} worked on batches, and workflow.yml no longer has it: who waits for them is not known.",
                 remedy="Bring it back and deploy, then waive.",
             )
-        return Candidate(run, service, last, held, None, (), refusal_of(held, last))
+        return Candidate(run, service, last, held, _rows_before_batches(ledger), (), refusal_of(held, last))
+
+    def _read(self, run: str) -> RunLedger:
+        ledger = RunLedger()
+        read_ledger(ledger, self._workflow, self._objects, run)
+        return ledger
+
+    def _recorded(self, run: str, service: str) -> dict[str, Message]:
+        """Return what a service was told, by batch, as it was recorded by whoever told it, in workflow.yml or not."""
+        told: dict[str, Message] = {}
+        for held in self._read(run).all_entries.values():
+            for output in held.entry.outputs if held.entry.state in (State.DONE, State.WAIVED) else ():
+                told |= {each.batch: each for each in messages_of(output) if each.service == service}
+        return told
+
+    def _refuse_while_a_fan_in_is_gone(self, run: str) -> None:
+        """Refuse to tell one service that waits for all of a batch, where another was told of the others.
+
+        Raises:
+            ConfigurationError: Names it.
+        """
+        keys = [each.key.split("/")[2:] for each in self._objects.list(f"ledger/{run}/")]
+        begun = {rest[0] for rest in keys if len(rest) == 2}
+        gone = {rest[0] for rest in keys if rest[1:2] == ["arrived"]} - begun - self._workflow.services.keys()
+        if gone:
+            raise ConfigurationError(
+                f"{', '.join(sorted(gone))} waits for the other batches, and workflow.yml no longer has it.",
+                remedy="Bring it back and deploy, then waive.",
+            )
 
     # --- a service that works on batches ------------------------------------------------------------------------------
 
     def _look_at_batch(self, run: str, service: str, batch: str | None) -> Candidate:
         message = self._message_for(run, service)
-        if message is None:
+        told = {} if message else self._recorded(run, service)
+        if message is None and not told:
             raise _not_come(run, service, "so none of its batches can be waived there")
+        message = message or fan_in_of(next(iter(told.values())))
         parsed = message.fact(FileParsed)
         if batch is None:
             raise ConfigurationError(f"{service} works on batches.", remedy=f"Say which: --batch {batch_name(0)}.")
@@ -215,7 +248,11 @@ class Waivers:
         name = batch_name(int(given[1])) + given[2]
         if int(given[1]) >= parsed.batches:
             raise ConfigurationError(f"Run {run} has no batch {name}.", remedy=_range_of(parsed))
-        self._check_has_come(run, service, name)
+        self._refuse_while_a_fan_in_is_gone(run)
+        if not told:
+            self._check_has_come(run, service, name)
+        elif name not in told:
+            raise _not_come(run, service, f"with batch {name}, so that can't be waived there")
         held = self._ledger.read(entry_key(run, service, name))
         outputs = tuple(
             Output(How.ARRIVE, message.after(each, batch=name).encode())
@@ -285,6 +322,14 @@ def waived(before: Entry | None, why: str, rows: int | None, outputs: tuple[Outp
     entry = before or Entry(State.WAIVED)
     notes = {**entry.notes, **({} if rows is None else {WAIVED_ROWS: rows})}
     return replace(entry, state=State.WAIVED, lease_seconds=0, fact=None, skipped=why, notes=notes, outputs=outputs)
+
+
+def _rows_before_batches(ledger: RunLedger) -> int:
+    """Return the good rows of a run that was not sent in batches yet; 0 where it was: those tell of theirs."""
+    entries = [held.entry for held in ledger.all_entries.values()]
+    if any(output.how is How.EACH_BATCH for entry in entries for output in entry.outputs):
+        return 0
+    return next((entry.fact.good_rows for entry in entries if isinstance(entry.fact, FileParsed)), 0)
 
 
 def check_reason(why: str) -> None:
