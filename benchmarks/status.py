@@ -94,7 +94,7 @@ def write_ledger(objects: ObjectStore, batches: int) -> None:
     put(objects, "import_contacts", batch_name(0), failed)
     for number in range(1, batches):
         batch = batch_name(number)
-        fact = ContactsImported(f"PGRS_{number}", 1, 0, 0, 0, 0, 0)
+        fact = ContactsImported(f"PGRS_{number}", 1, 0, 0, 0, 0)
         arrival = Output(How.ARRIVE, imported.after("schedule_distribution", fact, batch=batch).encode())
         put(objects, "import_contacts", batch, Entry(State.DONE, job_id=fact.import_id, fact=fact, outputs=(arrival,)))
         objects.put(f"ledger/{RUN}/schedule_distribution/arrived/{number // 100:05}/{batch}", b"")
