@@ -529,6 +529,11 @@ class _Reading:
                     batch: each if each is Progress.WILL_NOT_COME else passed_on.get(each, Progress.NOT_COME)
                     for batch, each in self._pieces(before).items()
                 }
+                told = self._told.get(service, {})
+                for batch in [
+                    batch for batch, each in arrives.items() if each is Progress.QUEUED and batch not in told
+                ]:
+                    arrives[batch] = Progress.WILL_NOT_COME  # it ended before workflow.yml had this service
             elif (parsed := self._parsed(service)) is not None:
                 arrives = {batch_name(number): Progress.QUEUED for number in range(parsed.batches)}
             else:

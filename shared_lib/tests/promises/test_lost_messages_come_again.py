@@ -558,6 +558,21 @@ def test_chain_that_came_later_invites_nobody_of_older_runs(place: Place, client
     assert_ended_as_usual(place, run)
 
 
+def test_chain_that_came_later_and_imports_on_never_has_all(place: Place, client: Client, contacts: Contacts) -> None:
+    """Batches that ended before it came are not queued in it: nothing waits for what nobody sends."""
+    chain = tuple(place.workflow.services)
+    place.use(parse_file=IN_PAIRS)
+    place.lose("import_contacts", skip=1)
+    run = fetch(place, client, contacts(5))
+    change_workflow(place, {"contacts": chain, "second": (*chain[:4], "import_b", "schedule_b")})
+    assert resend(place, run) == 1
+    assert (resend(place, run), place.scheduled()) == (0, ["Invite", "Reminder"])
+    (wait,) = status(place, run).waits
+    assert (wait.service, wait.batches, wait.never) == ("schedule_b", ("00000", "00002"), True)
+    Waivers(place.workflow, place.bucket, place.queues).waive(run, "schedule_b", None, "It came later.")
+    assert (status(place, run).state, place.scheduled()) == (RunState.FINISHED, ["Invite", "Reminder"])
+
+
 def test_chain_that_came_later_waits_while_another_branch_is_open(
     place: Place, client: Client, contacts: Contacts
 ) -> None:

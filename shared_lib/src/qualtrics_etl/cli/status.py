@@ -253,7 +253,7 @@ def _service_lines(services: Sequence[ServiceStatus]) -> Iterator[str]:
     ]
     yield f"  {'service':<{width}}" + "".join(f"  {name}" for name, _ in shown)
     for each in services:
-        note = "  will not run" if each.count(Progress.WILL_NOT_COME) else ""
+        note = "  will not run" if each.count(Progress.WILL_NOT_COME) == len(each.pieces) > 0 else ""
         counts = "".join(f"  {each.count(*progress):>{len(name)}}" for name, progress in shown)
         yield f"  {each.service:<{width}}{counts}{note}"
 
