@@ -255,6 +255,14 @@ def test_posted_file_goes_the_same_way_once(make_post_repository: Make, write_co
     assert list(dead_letters(here.repository.workflow, place.queues)) == []
 
 
+def test_session_begins_after_all_that_an_earlier_one_wrote(make_repository: Make, write_contacts: Make) -> None:
+    """However fast it is started: objects tell their time in whole seconds, and what is older is not this session's."""
+    place = Place(make_repository())
+    place.run(write_contacts())
+    latest = max(each.last_modified for each in place.run().objects.list(""))
+    assert LocalRun(place.repository, place.state).now() > latest
+
+
 def test_second_post_says_that_it_begins_nothing(make_post_repository: Make, write_contacts: Make) -> None:
     """Who POSTs the same content again is told which run it is, and how to have it done anew."""
     root, file = make_post_repository(), write_contacts()

@@ -97,7 +97,8 @@ class LocalRun:
         self.posted_run = ""
         self._saves: int = saved.get("saves", 0)
         self._next_save_at = 0.0
-        self._clock = SkippingClock(saved.get("clock_offset_seconds", 0.0))
+        # Objects tell their time in whole seconds: one more, so that what lies there is not taken for this session's.
+        self._clock = SkippingClock(saved["clock_offset_seconds"] + 1.0 if saved else 0.0)
         self._config = read_config(repository.root, "local")
         self.objects = RevertibleObjects(state / "objects", self._clock)
         self.queues = LocalQueues(queue_settings(repository.workflow), self._clock, duplicates=duplicates)
