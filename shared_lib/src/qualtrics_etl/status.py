@@ -232,6 +232,12 @@ class RunLedger:
         """Those of all services."""
         return {**self.entries, **self.gone}
 
+    def outputs(self) -> Iterator[tuple[str, State, Output]]:
+        """Yield what follows from work that ended, by a waiver too: the service, how it ended, the output."""
+        for (service, _), held in self.all_entries.items():
+            if held.entry.state in (State.DONE, State.WAIVED):
+                yield from ((service, held.entry.state, output) for output in held.entry.outputs)
+
     @property
     def file(self) -> FileFetched | None:
         """What was POSTed; a file that was fetched is in the ledger of the tick that fetched it."""
@@ -400,17 +406,16 @@ class _Reading:
         for message in self._taken.sent if self._taken else ():
             self._told.setdefault(message.service, {})[message.batch] = None
             self.is_outgrown |= message.service not in first
-        for (service, _), held in self._entries.items():
-            for output in held.entry.outputs if held.entry.state in (State.DONE, State.WAIVED) else ():
-                message = Message.decode(output.message)
-                if message.run != self._run:
-                    continue
-                self.is_outgrown |= not self._leads(service, message.service, output, held.entry.state)
-                if (mark := mark_of(output.how, message.batch)) is not None:
-                    self._marked.setdefault(message.service, set()).add(mark)
-                for each in messages_of(output):
-                    is_mark = output.how is How.ARRIVE
-                    self._told.setdefault(each.service, {})[each.batch] = each if is_mark else None
+        for service, state, output in self._ledger.outputs():
+            message = Message.decode(output.message)
+            if message.run != self._run:
+                continue
+            self.is_outgrown |= not self._leads(service, message.service, output, state)
+            if (mark := mark_of(output.how, message.batch)) is not None:
+                self._marked.setdefault(message.service, set()).add(mark)
+            for each in messages_of(output):
+                is_mark = output.how is How.ARRIVE
+                self._told.setdefault(each.service, {})[each.batch] = each if is_mark else None
 
     def _leads(self, service: str, told: str, output: Output, state: State) -> bool:
         """Whether workflow.yml would let one service tell the other still, and in this way."""

@@ -316,9 +316,7 @@ class _Reading:
             yield from messages_of(output)
 
     def _outputs(self) -> Iterator[Output]:
-        for held in self._ledger.all_entries.values():
-            if held.entry.state in (State.DONE, State.WAIVED):
-                yield from held.entry.outputs
+        return (output for _, _, output in self._ledger.outputs())
 
 
 def _portions(messages: list[Message]) -> Iterator[list[Message]]:

@@ -211,11 +211,8 @@ class Waivers:
 
     def _recorded(self, run: str, service: str) -> dict[str, Message]:
         """Return what a service was told, by batch, as it was recorded by whoever told it, in workflow.yml or not."""
-        told: dict[str, Message] = {}
-        for held in self._read(run).all_entries.values():
-            for output in held.entry.outputs if held.entry.state in (State.DONE, State.WAIVED) else ():
-                told |= {each.batch: each for each in messages_of(output) if each.service == service}
-        return told
+        outputs = (output for _, _, output in self._read(run).outputs())
+        return {each.batch: each for output in outputs for each in messages_of(output) if each.service == service}
 
     def _refuse_while_a_fan_in_is_gone(self, run: str) -> None:
         """Refuse to tell one service that waits for all of a batch, where another was told of the others.
@@ -229,7 +226,7 @@ class Waivers:
         if gone:
             raise ConfigurationError(
                 f"{', '.join(sorted(gone))} waits for the other batches, and workflow.yml no longer has it.",
-                remedy="Bring it back and deploy, then waive.",
+                remedy="Bring it back and deploy, then waive; or waive its own work first.",
             )
 
     # --- a service that works on batches ------------------------------------------------------------------------------
@@ -326,10 +323,10 @@ def waived(before: Entry | None, why: str, rows: int | None, outputs: tuple[Outp
 
 def _rows_before_batches(ledger: RunLedger) -> int:
     """Return the good rows of a run that was not sent in batches yet; 0 where it was: those tell of theirs."""
-    entries = [held.entry for held in ledger.all_entries.values()]
-    if any(output.how is How.EACH_BATCH for entry in entries for output in entry.outputs):
+    if any(output.how is How.EACH_BATCH for _, _, output in ledger.outputs()):
         return 0
-    return next((entry.fact.good_rows for entry in entries if isinstance(entry.fact, FileParsed)), 0)
+    facts = (held.entry.fact for held in ledger.all_entries.values())
+    return next((fact.good_rows for fact in facts if isinstance(fact, FileParsed)), 0)
 
 
 def check_reason(why: str) -> None:
